@@ -1,0 +1,2 @@
+"""tinygrad_batch."""
+__version__ = "0.1.0"
