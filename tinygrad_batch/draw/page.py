@@ -1,0 +1,152 @@
+"""A picture as one self-contained page in which the steps of the batch can be walked through.
+
+The page asks nothing from any network and says so to the browser. Without JavaScript it is the still picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from tinygrad_batch.draw import svg
+from tinygrad_batch.draw.escape import clean, script_json, xml
+from tinygrad_batch.draw.layout import Placed
+from tinygrad_batch.draw.palette import DARK, LIGHT, VARIABLES, css
+from tinygrad_batch.draw.reading import shape_text
+from tinygrad_batch.draw.scene import Beat
+from tinygrad_batch.draw.sentences import sentence
+from tinygrad_batch.errors import ArgumentError
+from tinygrad_batch.memory import memory
+from tinygrad_batch.trace import Trace, Value
+
+__all__ = ["data", "epochs", "render"]
+
+PREFIX = "tb"
+SHOWN = 6  # values, and formulas, of one step in the panel
+THUMBNAILS = 500  # beats up to which the page carries the heat maps
+
+
+def epochs(history: Sequence[float] | Sequence[Sequence[float]] | None) -> list[list[float]]:
+    """Return losses as one list for each epoch.
+
+    Examples
+    --------
+    >>> epochs([3, 2, 1]), epochs([[3, 2], [1]]), epochs(None)
+    ([[3.0, 2.0, 1.0]], [[3.0, 2.0], [1.0]], [])
+    """
+    if history is None or len(history) == 0:
+        return []
+    try:
+        nested = [[float(loss) for loss in part] for part in history if not _is_number(part) for part in (part,)]  # type: ignore[union-attr]
+        if nested and len(nested) == len(history):
+            return [part for part in nested if part]
+        return [[float(loss) for loss in history]]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ArgumentError("history is no list of losses", "Give numbers, or a list of numbers for each epoch") from None
+
+
+def _is_number(item: object) -> bool:
+    return hasattr(item, "__float__") and not hasattr(item, "__len__")
+
+
+def render(trace: Trace, placed: Placed, theme: str, history: Sequence[Sequence[float]] = ()) -> str:
+    """Return the page as HTML."""
+    folder = files("tinygrad_batch.draw")
+    script = (folder / "page.js").read_text("utf-8")
+    dark = css(DARK)
+    style = (
+        f":root{{color-scheme:light;{css(LIGHT)}}}\n"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n"
+        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n" + (folder / "page.css").read_text("utf-8")
+    )
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    content = {
+        "POLICY": policy,
+        "THEME": ' data-theme="dark"' if theme == "dark" else "",
+        "TITLE": xml(placed.scene.title),
+        "STYLE": style,
+        "SVG": svg.render(placed, VARIABLES, PREFIX),
+        "DATA": script_json(data(trace, placed, history)),
+        "SCRIPT": script,
+    }
+    # Split, not replaced one after the other: the text of one part must not be taken for a place of the next.
+    pieces = (folder / "page.html").read_text("utf-8").split("@@")
+    return "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) -> dict[str, Any]:
+    """Return what the script of the page needs to know, ready for JSON."""
+    scene = placed.scene
+    held = memory(trace)
+    beats = []
+    used: dict[int, None] = {}
+    for beat in scene.beats:
+        steps = [trace.steps[number - 1] for number in beat.steps]
+        results = [result for step in steps for result in step.results]
+        shown = list(dict.fromkeys(result.value for result in results))[-SHOWN:]
+        used.update(dict.fromkeys(shown))
+        formulas = [clean(result.formula) for result in results]
+        beats.append(
+            {
+                "number": beat.number,
+                "phase": beat.phase,
+                "op": clean(steps[0].op, 40),
+                "boxes": list(beat.boxes),
+                "formulas": formulas[:SHOWN] + ([f"… {len(formulas) - SHOWN:,} more"] if len(formulas) > SHOWN else []),
+                "shapes": _shapes(trace, beat) if beat.phase != "update" else "",
+                "sentence": sentence(steps[0].op, beat.phase, len(steps) if beat.phase != "update" else 1),
+                "values": shown,
+                "last": beat.steps[-1],
+                "held": held.timeline[beat.steps[-1] - 1],
+                "flops": sum(step.flops for step in steps),
+            }
+        )
+    used.update((box.value, None) for box in scene.boxes if box.value is not None)
+    thumbnails = len(beats) <= THUMBNAILS
+    return {
+        "beats": beats,
+        "values": {str(i): _value(trace.values[i], thumbnails) for i in used},
+        "kept": [[clean(item.name, 40), item.nbytes, item.first, item.last] for item in held.kept],
+        "history": [list(part) for part in history],
+    }
+
+
+def _shapes(trace: Trace, beat: Beat) -> str:
+    steps = [trace.steps[number - 1] for number in beat.steps]
+    made = {result.value for step in steps for result in step.results}
+    reads = dict.fromkeys(i for step in steps for i in step.inputs if i not in made)
+    writes = dict.fromkeys(result.value for result in steps[-1].results)
+
+    def names(ids: dict[int, None]) -> str:
+        words = [f"{clean(trace.values[i].name, 40)} {shape_text(trace.values[i].shape)}" for i in ids]
+        return ", ".join(words[:4]) + (", …" if len(words) > 4 else "")
+
+    return f"{names(reads)} → {names(writes)}"
+
+
+def _value(value: Value, thumbnails: bool) -> dict[str, Any]:
+    s = value.statistics
+    table = [[_short(number) for number in row] for row in value.thumbnail or ()] if thumbnails else []
+    return {
+        "name": clean(value.name, 60),
+        "role": value.role,
+        "note": clean(value.note, 40),
+        "shape": shape_text(value.shape),
+        "stats": [s.mean, s.std, s.min, s.max] if s is not None else None,
+        "nonfinite": s.nonfinite if s is not None else 0,
+        "table": table,
+    }
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.3g}")

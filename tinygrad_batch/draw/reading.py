@@ -1,0 +1,245 @@
+"""Answers about a Trace that several parts of a picture need, worked out once and in linear time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+from tinygrad_batch.memory import format_bytes
+from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
+
+__all__ = ["ACTIVATIONS", "Reading", "number_text", "right_side", "shape_text", "size_text"]
+
+ACTIVATIONS = frozenset(
+    "tanh relu sigmoid gelu silu swish mish elu selu celu softplus softsign leaky_relu hardtanh relu6 log_softmax softmax "
+    "dropout logsigmoid".split()
+)
+_LOSSES = {
+    "MSELoss": "mean squared error",
+    "L1Loss": "mean absolute error",
+    "CrossEntropyLoss": "cross-entropy",
+    "BCELoss": "binary cross-entropy",
+    "BCEWithLogitsLoss": "binary cross-entropy",
+    "NLLLoss": "negative log-likelihood",
+    "HuberLoss": "Huber loss",
+    "SmoothL1Loss": "smooth L1 loss",
+}
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as it is read aloud.
+
+    Examples
+    --------
+    >>> shape_text((100, 15)), shape_text((7,)), shape_text(())
+    ('100 × 15', '7', 'one number')
+    """
+    return " × ".join(map(str, shape)) if shape else "one number"
+
+
+def number_text(number: float) -> str:
+    """Return a number with four digits, as short as it can be.
+
+    Examples
+    --------
+    >>> number_text(0.44658), number_text(1.0), number_text(323.4649)
+    ('0.4466', '1', '323.5')
+    """
+    return f"{number:.4g}"
+
+
+def size_text(value: Value) -> str:
+    """Return shape and bytes."""
+    return f"{shape_text(value.shape)}   {format_bytes(value.nbytes)}"
+
+
+def right_side(formula: str) -> str:
+    """Return what stands after the name in a formula, with its sign: ``= tanh(z1)``."""
+    for sign in (" += ", " = ", " ← "):
+        head, found, tail = formula.partition(sign)
+        if found and head:
+            return f"{sign.strip()} {tail}"
+    return formula
+
+
+class Reading:
+    """A Trace with the questions that drawing asks already answered.
+
+    Attributes
+    ----------
+    producer : dict
+        Value id to the number of the forward step that made it.
+    mirrors : dict
+        Forward step number to the backward steps that mirror it, in order.
+    target : dict
+        Gradient value id to the id of the value whose gradient it is.
+    contributions : dict
+        Gradient value id to the numbers of the backward steps that add to it.
+    updates : dict
+        Parameter value id to its update formulas.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.values = trace.values
+        self.producer: dict[int, int] = {}
+        self.mirrors: dict[int, list[Step]] = {}
+        self.contributions: dict[int, list[int]] = {}
+        self.updates: dict[int, list[str]] = {}
+        self.updated_by: dict[int, int] = {}  # gradient -> parameter, as the optimiser paired them
+        last = len(trace.steps)
+        for step in trace.steps:
+            if step.phase == "forward":
+                for result in step.results:
+                    self.producer.setdefault(result.value, step.number)
+            elif step.phase == "backward":
+                if step.forward is not None and 1 <= step.forward <= last:
+                    self.mirrors.setdefault(step.forward, []).append(step)
+                for result in step.results:
+                    self.contributions.setdefault(result.value, []).append(step.number)
+            else:
+                for result in step.results:
+                    self.updates.setdefault(result.value, []).append(result.formula)
+                if len(step.inputs) == len(step.results):
+                    for gradient, result in zip(step.inputs, step.results, strict=True):
+                        self.updated_by[gradient] = result.value
+        self.loss = self._loss()
+        self.target = self._targets()
+        self.layers = {layer.path: layer for layer in trace.layers}
+        self.layer_names = self._layer_names()
+
+    def step(self, number: int) -> Step:
+        """Return a step by its number."""
+        return self.trace.steps[number - 1]
+
+    def _loss(self) -> Value | None:
+        loss = self.trace.loss
+        if loss is not None:
+            return loss
+        forward = self.trace.phase("forward")
+        if forward and forward[-1].results:
+            value = self.values[forward[-1].results[0].value]
+            if value.shape == () and value.item is not None:
+                return value
+        return None
+
+    def _targets(self) -> dict[int, int]:
+        """Pair each gradient with its value: a backward step has one result for each operand that needs one."""
+        target: dict[int, int] = {}
+        for number, steps in self.mirrors.items():
+            inputs = self.step(number).inputs
+            likely = [
+                i for i in inputs if self.values[i].role == "parameter" or self.producer.get(i, number) in self.mirrors
+            ]
+            likely = [i for i in likely if self.values[i].role in ("parameter", "activation")]
+            for step in steps:
+                if len(step.results) in (len(likely), len(inputs)):
+                    operands = likely if len(step.results) == len(likely) else list(inputs)
+                    for result, operand in zip(step.results, operands, strict=True):
+                        target.setdefault(result.value, operand)
+                    continue
+                left = list(inputs)
+                for result in step.results:  # else in order, by shape: a gradient has the shape of its value
+                    shape = self.values[result.value].shape
+                    match = next((i for i in left if self.values[i].shape == shape), None)
+                    if match is not None:
+                        left.remove(match)
+                        target.setdefault(result.value, match)
+        target.update(self.updated_by)
+        return target
+
+    def parameter_of(self, gradient: int) -> int | None:
+        """Return the id of the parameter whose gradient this is, or None."""
+        target = self.target.get(gradient)
+        return target if target is not None and self.values[target].role == "parameter" else None
+
+    def parameter_results(self, step: Step) -> list[Result]:
+        """Return the results of a backward step that are gradients of parameters."""
+        return [result for result in step.results if self.parameter_of(result.value) is not None]
+
+    def sum_text(self, gradient: int, step: Step) -> str:
+        """Return ``sum of 2`` where `step` adds the last of several contributions to a gradient."""
+        steps = self.contributions.get(gradient, [])
+        return f"sum of {len(steps)}" if len(steps) > 1 and steps[-1] == step.number else ""
+
+    def is_plain_number(self, value: Value) -> bool:
+        """Whether a constant is named by its own number, so that the formula says all about it."""
+        if value.role != "constant" or value.shape != ():
+            return False
+        try:
+            float(value.name.replace("−", "-"))
+        except ValueError:
+            return False
+        return True
+
+    def _layer_names(self) -> dict[str, str]:
+        """Name the layers by kind, numbered in the order they ran where a kind repeats: Linear1, Linear2, Tanh1."""
+        paths: dict[str, None] = {}
+        for step in self.trace.steps:
+            if step.phase == "forward" and step.module and step.module not in paths:
+                for path in ancestors(step.module):
+                    if path in self.layers or path == step.module:
+                        paths.setdefault(path)
+        kinds = {path: self.kind(path) for path in paths}
+        count = Counter(kinds.values())
+        seen: Counter[str] = Counter()
+        names = {}
+        for path, kind in kinds.items():
+            seen[kind] += 1
+            gap = " " if kind[-1:].isdigit() or kind[-2:-1].isdigit() else ""
+            names[path] = f"{kind}{gap}{seen[kind]}" if count[kind] > 1 else kind
+        return names
+
+    def kind(self, path: str) -> str:
+        """Return the class name of the layer at `path`, or the last part of the path."""
+        layer: Layer | None = self.layers.get(path)
+        return layer.kind if layer is not None else path.rpartition(".")[2]
+
+    def subtitle(self) -> str:
+        """Return rows, widths, activations, loss and optimiser in one line, as far as the trace tells."""
+        parts = []
+        if self.trace.rows is not None:
+            parts.append(f"{self.trace.rows:,} row{'' if self.trace.rows == 1 else 's'}")
+        net = " → ".join(map(str, self._widths()))
+        used = dict.fromkeys(s.op for s in self.trace.steps if s.phase == "forward" and s.op in ACTIVATIONS)
+        if net:
+            parts.append(net + (f" with {' and '.join(list(used)[:2])}" if used else ""))
+        if self.loss is not None and self.loss.id in self.producer:
+            kind = self.kind(self.step(self.producer[self.loss.id]).module)
+            if kind:
+                parts.append(_LOSSES.get(kind, kind))
+        update = next((s for s in self.trace.steps if s.phase == "update" and s.results), None)
+        if update is not None:
+            parts.append(f"{update.op}: {update.results[0].formula}")
+        text = ", ".join(parts)
+        return text
+
+    def _widths(self) -> list[int]:
+        """Return the widths of a chain of matrix products, or nothing where the products are no chain."""
+        widths: list[int] = []
+        for step in self.trace.steps:
+            if step.phase != "forward":
+                continue
+            for i in step.inputs:
+                value = self.values[i]
+                if value.role == "parameter" and len(value.shape) == 2:
+                    if widths and widths[-1] != value.shape[0]:
+                        return []
+                    widths += value.shape if not widths else value.shape[1:]
+        return widths if 2 <= len(widths) <= 8 else []
+
+    def count(self, values: list[Value]) -> int:
+        """Return how many numbers the values hold together."""
+        return sum(prod(value.shape) for value in values)
+
+
+def ancestors(path: str) -> list[str]:
+    """Return the path of a layer and those it lies in, outermost first.
+
+    Examples
+    --------
+    >>> ancestors("encoder.3.fc")
+    ['encoder', 'encoder.3', 'encoder.3.fc']
+    """
+    parts = path.split(".")[:12]
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]

@@ -1,0 +1,186 @@
+"""The words in the boxes of a picture and around it."""
+
+from __future__ import annotations
+
+import re
+
+from tinygrad_batch.draw.fold import Unit
+from tinygrad_batch.draw.reading import Reading, number_text, right_side, shape_text, size_text
+from tinygrad_batch.draw.scene import Line, Run
+from tinygrad_batch.memory import Memory, format_bytes
+from tinygrad_batch.trace import Result, Step, Value
+
+__all__ = ["backward_lines", "footer", "forward_lines", "gradient_lines", "keeps_text", "names_text", "source_lines"]
+
+MORE = 3  # results that are written out in one box
+
+
+def names_text(names: list[str], most: int = 3) -> str:
+    """Return names in a list that stays short.
+
+    Examples
+    --------
+    >>> names_text(["W1", "b1", "W2", "b2"])
+    'W1, b1, W2, … 1 more'
+    """
+    return ", ".join(names[:most]) + (f", … {len(names) - most:,} more" if len(names) > most else "")
+
+
+def source_lines(reading: Reading, values: list[Value]) -> tuple[Line, ...]:
+    """Return the lines of a box of parameters or data."""
+    if len(values) == 1:
+        value = values[0]
+        note = value.note or ("constant" if value.role == "constant" else "")
+        head = (Run.of(value.name, "name"), Run.of(note, "note"))
+        return head, (Run.of(size_text(value), "small"),)
+    count = reading.count(values)
+    return (
+        (Run.of(names_text([value.name for value in values]), "name"),),
+        (Run.of(f"{count:,}   {format_bytes(sum(value.nbytes for value in values))}", "small"),),
+    )
+
+
+def forward_lines(reading: Reading, unit: Unit) -> tuple[Line, ...]:
+    """Return the lines of a forward box: the operation, its formula and the shape of its result."""
+    step = unit.forward[-1]
+    value = reading.values[step.results[-1].value] if step.results else None
+    if unit.single:
+        head = (Run.of(step.op, "name"), Run.of("; ".join(r.formula for r in step.results), "formula"))
+    elif unit.hidden:
+        head = (Run.of(unit.label, "name"), Run.of(f"{len(unit.forward):,} operations", "formula"))
+    else:
+        head = (Run.of(unit.label, "name"), Run.of(value.name if value is not None else "", "formula"))
+    if value is None:
+        return (head,)
+    if reading.loss is not None and value.id == reading.loss.id and value.item is not None:
+        return head, (Run.of(f"{value.name} = {number_text(value.item)}", "value"),)
+    return head, (Run.of(size_text(value), "small"),)
+
+
+def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tuple[Line, ...]:
+    """Return the lines of a backward box: the gradients that flow on, or that none does."""
+    inside = {r.value for s in unit.forward for r in s.results}
+    flows: list[tuple[Step, Result]] = []
+    for step in steps:
+        for result in step.results:
+            target = reading.target.get(result.value)
+            if reading.parameter_of(result.value) is None and not (len(unit.forward) > 1 and target in inside):
+                flows.append((step, result))
+    if not flows:
+        return _only_parameters(reading, unit, steps)
+    lines: list[Line] = []
+    if not unit.single and len(steps) > 1:
+        names = list(dict.fromkeys(reading.values[r.value].name for _, r in flows))
+        lines.append((Run.of(names_text(names), "name"), Run("= chain rule", "formula")))
+    else:
+        for _, result in flows[:MORE]:
+            name = reading.values[result.value].name
+            lines.append((Run.of(name, "name"), Run.of(right_side(result.formula), "formula")))
+        if len(flows) > MORE:
+            lines.append((Run(f"… {len(flows) - MORE:,} more", "formula"),))
+    last, result = flows[-1]
+    sums = dict.fromkeys(reading.sum_text(r.value, s) for s, r in flows)
+    extra = next((text for text in sums if text), "")
+    small = Run.of(size_text(reading.values[result.value]), "small")
+    return (*lines, (small, Run(extra, "strong")) if extra else (small,))
+
+
+def _only_parameters(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tuple[Line, ...]:
+    gradients = [r.value for s in steps for r in s.results if reading.parameter_of(r.value) is not None]
+    names = list(dict.fromkeys(reading.values[g].name for g in gradients))
+    if not names:
+        return (Run("no gradient is needed", "name"),), (Run("nothing flows on from here", "small"),)
+    if unit.single:
+        head = f"only {names_text(names)} {'is' if len(names) == 1 else 'are'} needed"
+    else:
+        head = "only parameters"
+    inside = {r.value for s in unit.forward for r in s.results}
+    others = [
+        reading.values[i]
+        for i in dict.fromkeys(i for s in unit.forward for i in s.inputs)
+        if i not in inside and reading.values[i].role != "parameter" and not reading.is_plain_number(reading.values[i])
+    ]
+    if not others:
+        return (Run.of(head, "name"),), (Run("all its inputs are parameters", "small"),)
+    other = others[0]
+    # The name of the gradient that is not there follows the names of those that are.
+    named = all(
+        reading.values[g].name == "d" + reading.values[reading.target[g]].name for g in gradients if g in reading.target
+    )
+    is_what = {"data": "is data", "constant": "is constant"}.get(other.role, "needs none")
+    note = f"{other.name} {is_what}: no " + (f"d{other.name}" if named else "gradient") + " is computed"
+    return (Run.of(head, "name"),), (Run.of(note, "small"),)
+
+
+def gradient_lines(reading: Reading, results: list[tuple[Step, Result]], updated: bool) -> tuple[Line, ...]:
+    """Return the lines of a box in the last column: a gradient of a parameter, and what the update makes of it."""
+    gradients = [reading.values[result.value] for _, result in results]
+    parameters = [reading.target[gradient.id] for gradient in gradients]
+    if len(results) == 1:
+        step, result = results[0]
+        total = reading.sum_text(result.value, step)
+        shape = shape_text(gradients[0].shape)
+        head = (
+            Run.of(gradients[0].name, "name"),
+            Run.of(right_side(result.formula), "formula"),
+            Run.of(f"{shape}   {total}" if total else shape, "shape"),
+        )
+    else:
+        head = (
+            Run.of(names_text([gradient.name for gradient in gradients]), "name"),
+            Run("= chain rule", "formula"),
+            Run.of(f"{reading.count(gradients):,}", "shape"),
+        )
+    if not updated:
+        return head, (Run.of(format_bytes(sum(gradient.nbytes for gradient in gradients)), "small"),)
+    formulas = [reading.updates.get(p, [])[-1:] for p in parameters]
+    if not all(formulas):
+        return head, (Run("not updated in this batch", "small"),)
+    pairs = [(reading.values[p].name, g.name, f[0]) for p, g, f in zip(parameters, gradients, formulas, strict=True)]
+    return head, (Run.of(_joint_formula(pairs), "strong"),)
+
+
+def _joint_formula(pairs: list[tuple[str, str, str]]) -> str:
+    """Return one formula for several parameters: ``W1, b1 ← W1, b1 − 0.05 dW1, db1`` where all are alike."""
+    if len(pairs) == 1:
+        return pairs[0][2]
+
+    def pattern(name: str, gradient: str, formula: str) -> str:
+        for mark, text in (("\x01", gradient), ("\x02", name)):
+            formula = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", mark, formula[:400])
+        return formula
+
+    patterns = {pattern(*pair) for pair in pairs}
+    if len(patterns) > 1 or len(pairs) > MORE:
+        return f"{pairs[0][2]}, …"
+    joined = patterns.pop().replace("\x02", ", ".join(p[0] for p in pairs))
+    return joined.replace("\x01", ", ".join(p[1] for p in pairs))
+
+
+def keeps_text(reading: Reading, unit: Unit) -> str:
+    """Return ``keeps x, W1`` for the dotted line, or nothing; a folded row leaves its parameters out."""
+    kept = [reading.values[i] for i in dict.fromkeys(i for step in unit.forward for i in step.keeps)]
+    if not unit.single:
+        kept = [value for value in kept if value.role != "parameter"] or kept
+    return f"keeps {names_text([value.name for value in kept])}" if kept else ""
+
+
+def footer(reading: Reading, memory: Memory, drawn_backward: bool) -> list[tuple[str, str, str]]:
+    """Return the lines under the picture: memory, parameters, how to read it."""
+    lines = []
+    if memory.kept:
+        words = f"{names_text(list(memory.kept_names), 8)} = {format_bytes(memory.kept_bytes)}."
+        if memory.per_row_bytes:
+            few, many = format_bytes(memory.at_rows(10)), format_bytes(memory.at_rows(10_000))
+            words += f" It grows with the batch: 10 rows would keep {few}, 10,000 rows {many}."
+        lines.append(("kept", "Memory kept for the backward pass (dotted lines):", words))
+    if memory.parameter_count:
+        words = f"{memory.parameter_count:,} numbers, {format_bytes(memory.parameter_bytes)}, the same for every batch size; there anyway, so not counted above."
+        lines.append(("parameter", "Parameters:", words))
+    pairs = [(t, g) for g, t in reading.target.items() if reading.values[t].role == "parameter"]
+    example = [reading.values[i].name for i in reversed(min(pairs))] if pairs else None
+    words = "solid lines carry values" + (", dashed lines gradients." if drawn_backward else ".")
+    if example and reading.loss is not None:
+        words += f" {example[0]} means ∂{reading.loss.name}/∂{example[1]}."
+    lines.append(("muted", "To read it:", words))
+    return lines
