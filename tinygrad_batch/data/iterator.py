@@ -200,7 +200,6 @@ class DataIterator(Generic[Batch]):
         return self._state.batch == len(self)
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
         return self._plan.batches
 
     def __iter__(self) -> Iterator[Batch]:
@@ -236,7 +235,8 @@ class DataIterator(Generic[Batch]):
 
     def _walk(self, state: State) -> Iterator[Batch]:
         permutation = order(self.rows, state.epoch, self._plan.seed, self._plan.shuffle)
-        while state.batch < len(self):
+        batches = len(self)
+        while state.batch < batches:
             state, rows = step(self._plan, state, permutation)
             self._state = state
             yield self._fetch(rows)
@@ -245,8 +245,8 @@ class DataIterator(Generic[Batch]):
     def _fetch(self, rows: slice | Rows) -> Batch:
         tensors = {}
         for name, array in self._arrays.items():
-            batch = array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)  # a view, or a copy
-            tensors[name] = asarray(batch, name=name)
+            taken = array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)  # a view, or a copy
+            tensors[name] = asarray(taken, name=name)
         return cast(Batch, tensors if self._as_dict else tuple(tensors.values()))
 
     def state_dict(self) -> dict[str, int | bool]:
