@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinygrad_batch.creation import asarray
 from tinygrad_batch.data import DataIterator
 from tinygrad_batch.data.sampler import Plan, State, order, restore, save, slices, starts, step
 from tinygrad_batch.errors import ArgumentError, DataError, StateError
-from tinygrad_batch.tensor import Tensor, asarray
+from tinygrad_batch.tensor import Tensor
 
 
 @st.composite

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tinygrad_batch.creation import asarray
 from tinygrad_batch.data import standardize, train_test_split
 from tinygrad_batch.errors import ArgumentError, DataError
-from tinygrad_batch.tensor import asarray
 
 # ---- train_test_split ----
 

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from numpy.typing import ArrayLike
 
-from ..tensor import Tensor, asarray
+from ..creation import asarray
+from ..tensor import Tensor
 from .arrays import as_named_rows, check_aligned, read_only
 from .checks import check_integer
 from .sampler import Plan, Rows, State, make_plan, order, restore, save, step
@@ -244,16 +245,15 @@ class DataIterator(Generic[Batch]):
 
     def _fetch(self, rows: slice | Rows) -> Batch:
         tensors = {}
-        for name, array in self._arrays.items():
-            taken = array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)  # a view, or a copy
-            tensors[name] = asarray(taken, name=name)
+        for name, array in self._arrays.items():  # a slice of an array is a view
+            tensors[name] = asarray(array[rows] if isinstance(rows, slice) else array.take(rows, axis=0), name=name)
         return cast(Batch, tensors if self._as_dict else tuple(tensors.values()))
 
     def state_dict(self) -> dict[str, int | bool]:
-        """Return where the iterator is and how it is set up, as plain numbers (JSON can keep them).
+        """Return the position and the setup as plain numbers, which JSON can keep.
 
-        ``epoch`` and ``batch`` name the first batch that has not been handed out. Inside a loop that
-        is the one after the batch in use; in the last batch of an epoch, batch 0 of the next epoch.
+        ``epoch`` and ``batch`` name the first batch not handed out. Inside a loop it comes after the
+        batch in use; in an epoch's last batch, it is batch 0 of the next epoch.
 
         Examples
         --------
