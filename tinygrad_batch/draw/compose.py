@@ -286,7 +286,7 @@ class _Composer:
             ]
 
     def _title(self, has_backward: bool) -> str:
-        if self.folded:
+        if any(unit.label and not unit.hidden for unit in self.units):
             return "One batch, one row per layer"
         words = (["forward"] if self.units else []) + ["backward"] * has_backward + ["update"] * self.updated
         return "One batch" + (": " + ", ".join(words) if words else "")

@@ -93,7 +93,7 @@ class _Writer:
         return f'<FONT COLOR="{colour}" POINT-SIZE="{size:g}">{f"<B>{words}</B>" if bold else words}</FONT>'
 
     def _title(self) -> str:
-        title = self._font(self.scene.title or " ", 22, self.palette.ink, True)
+        title = self._font(self.placed.title or " ", 22, self.palette.ink, True)
         words = "".join(
             f"<TR><TD>{self._font(line, 12, self.palette.muted)}</TD></TR>" for line in self.placed.subtitle if line
         )
@@ -188,7 +188,8 @@ class _Writer:
         rows: dict[int, list[tuple[int, str]]] = {}
         for (column, row), boxes in self.cells.items():
             rows.setdefault(row, []).append((column, boxes[0].box.id))
-        drawn = {(edge.tail, edge.head) for edge in self.scene.edges}
+        # Nodes that an edge joins already; a second, invisible edge would bend the first.
+        drawn = {tuple(self._names([edge.tail, edge.head])) for edge in self.scene.edges if edge.head is not None}
         before: str | None = None
         for row in sorted(rows):
             cells = sorted(rows[row])
@@ -197,7 +198,7 @@ class _Writer:
                 if (one, two) not in drawn:
                     lines.append(f"{one} -> {two} [style=invis];")
             node = next((node for column, node in cells if column == FORWARD), cells[0][1])
-            if before is not None:
+            if before is not None and (before, node) not in drawn:
                 lines.append(f"{before} -> {node} [style=invis weight=10];")
             before = node
         return lines

@@ -13,6 +13,7 @@ __all__ = ["clean", "dot", "script_json", "xml"]
 
 LIMIT = 160  # no label needs more; a 10 kB name must not make a 10 kB picture
 
+_SUSPECT = re.compile("[^ -~¡-\u017f‐-‧‰-⁞←-⇿∀-⋿×ᵀΣΑ-Ωα-ω]")
 _SPACE = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
 _DROP = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: NUL ends a string in Graphviz, XML 1.0 forbids most of the rest
@@ -23,7 +24,8 @@ _DROP = re.compile(
 )
 _MARKS = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{2})"
                     "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_RTL = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]+"
+_RIGHT_TO_LEFT = re.compile(f"{_RTL}(?: +{_RTL})*")
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
@@ -34,7 +36,7 @@ def clean(text: str, limit: int = LIMIT) -> str:
     >>> clean("a\\x00b\\nc"), clean("w" * 9, limit=4)
     ('ab c', 'www…')
     """
-    if text.isascii() and text.isprintable() and len(text) <= limit:
+    if len(text) <= limit and _SUSPECT.search(text) is None:
         return text
     text = _SPACE.sub(" ", text[: 4 * limit])
     text = _DROP.sub("", text)
@@ -43,9 +45,8 @@ def clean(text: str, limit: int = LIMIT) -> str:
     text = "".join(c for c in text if ord(c) & 0xFFFE != 0xFFFE)
     if len(text) > limit:
         text = text[: limit - 1] + "…"
-    if _RIGHT_TO_LEFT.search(text):
-        text = f"\u2068{text}\u2069"  # isolated, so that it cannot reorder the words beside it
-    return text
+    # Each isolated, so that it cannot reorder the words beside it.
+    return _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", text)
 
 
 def xml(text: str) -> str:

@@ -6,6 +6,7 @@ column; where all lanes are taken it becomes a stub that names the step it comes
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -74,6 +75,7 @@ class Placed:
     scene: Scene
     width: float = 0
     height: float = 0
+    title: str = ""
     subtitle: list[str] = field(default_factory=list)
     columns: list[PlacedFrame] = field(default_factory=list)
     groups: list[PlacedFrame] = field(default_factory=list)
@@ -134,10 +136,15 @@ class _Layout:
         digits = max((len(box.number) for box in scene.boxes), default=0)
         self.cell = max(34.0, width("8" * digits, 15, True) + 14) if digits else 0.0
         self.inset = 7 * scene.levels
+        self.beside = self.inset + (7 if scene.levels else 14)  # from the boxes to the first lane
+        self.backward_rows = sorted({box.row for box in self.columns[BACKWARD] if box.kind != "note"})
+        ends = {kind: {(edge.tail, edge.head) for edge in scene.edges if edge.kind == kind} for kind in ("kept", "start")}
+        self.both = ends["kept"] & ends["start"]
         self.tracks = self._tracks()
         self.x: dict[int, float] = {}
         self.w: dict[int, float] = {}
         self.frame: dict[int, tuple[float, float]] = {}
+        self.longest: dict[str, float] = {}  # box -> width of its longest line
 
     def run(self) -> Placed:
         self._horizontal()
@@ -194,14 +201,17 @@ class _Layout:
                 continue
             least, most = ROOM[column]
             numbered = any(box.number for box in boxes)
-            needed = max(max(map(line_width, box.lines), default=0) + (self.cell if box.number else 0) for box in boxes)
+            needed = 0.0
+            for box in boxes:
+                self.longest[box.id] = longest = max(map(line_width, box.lines), default=0.0)
+                needed = max(needed, longest + (self.cell if box.number else 0))
             self.w[column] = round(min(max(needed + 2 * BOX_PAD, least), most + (self.cell - 34 if numbered else 0)))
             before = PAD + (self.inset if column in (FORWARD, BACKWARD) else 0)
             after = before
             if column == FORWARD and self._lanes(FORWARD):
-                before += LANE * self._lanes(FORWARD) + 4
+                before += LANE * self._lanes(FORWARD) + self.beside - self.inset - 3
             if column == BACKWARD and self._lanes(BACKWARD):
-                after += LANE * self._lanes(BACKWARD) + 4
+                after += LANE * self._lanes(BACKWARD) + self.beside - self.inset - 3
             self.frame[column] = (x, before + self.w[column] + after)
             self.x[column] = x + before
             x += before + self.w[column] + after
@@ -226,6 +236,7 @@ class _Layout:
     # -- down --------------------------------------------------------------------------------------
 
     def _heading(self) -> float:
+        self.out.title = fit(self.scene.title, self.out.width - 40, 22, True)
         words = self.scene.subtitle.split(" ")
         self.out.subtitle = wrap(words, self.out.width - 40, 12)[:3]
         return 54 + 17 * len(self.out.subtitle) + 6
@@ -276,7 +287,8 @@ class _Layout:
         cell = self.cell if box.number else 0.0
         w = self.w[box.column]
         room = w - cell - 2 * BOX_PAD + 2
-        lines = tuple(fit_line(line, room) for line in box.lines)
+        fits = self.longest[box.id] <= room
+        lines = tuple(tuple(r for r in line if r.text) if fits else fit_line(line, room) for line in box.lines)
         self.out.boxes[box.id] = PlacedBox(box, self.x[box.column], round(y, 1), w, self._height(box), cell, lines)
 
     def _frames(self, bottom: float) -> None:
@@ -290,8 +302,7 @@ class _Layout:
         for i, group in enumerate(self.scene.groups):
             nested = 7 * (levels - group.level)
             for column in (FORWARD, BACKWARD):
-                inside = any(box.row in range(group.first, group.last + 1) for box in self.columns[column]) if False else True
-                if column not in self.x or not inside or (column == BACKWARD and not self._has_backward(group.first, group.last)):
+                if column not in self.x or (column == BACKWARD and not self._has_backward(group.first, group.last)):
                     continue
                 start, end = self.spans[i]
                 kind = "forward_group" if column == FORWARD else "backward_group"
@@ -300,10 +311,6 @@ class _Layout:
                 self.out.groups.append(PlacedFrame(x, start, w, end - start, kind, "", label))
 
     def _has_backward(self, first: int, last: int) -> bool:
-        if not hasattr(self, "backward_rows"):
-            self.backward_rows = sorted({box.row for box in self.columns[BACKWARD] if box.kind != "note"})
-        from bisect import bisect_left
-
         at = bisect_left(self.backward_rows, first)
         return at < len(self.backward_rows) and self.backward_rows[at] <= last
 
@@ -330,15 +337,10 @@ class _Layout:
 
     def _across(self, edge: Edge, tail: PlacedBox, head: PlacedBox) -> None:
         """Draw a dotted line to the backward step, or the start of the backward pass; both fit in one row."""
-        both = edge.kind == "kept" and (edge.tail, edge.head) in self._starts()
-        y, x0, x1 = tail.middle + (13 if both else 0), tail.x + tail.w, head.x
+        both = (edge.tail, edge.head) in self.both
+        y, x0, x1 = tail.middle + ((-6 if edge.kind == "start" else 9) if both else 0), tail.x + tail.w, head.x
         points = _elbow(x0, y, x1, min(max(y, head.y + 6), head.y + head.h - 6), x1 - 24)
-        self._add(edge, points, ((x0 + x1) / 2, y - 6 if not both else y - 5))
-
-    def _starts(self) -> set[tuple[str, str | None]]:
-        if not hasattr(self, "start_pairs"):
-            self.start_pairs = {(edge.tail, edge.head) for edge in self.scene.edges if edge.kind == "start"}
-        return self.start_pairs
+        self._add(edge, points, ((x0 + x1) / 2, y + 14 if both and edge.kind == "kept" else y - 6))
 
     def _waiting(self, edge: Edge, tail: PlacedBox) -> None:
         """Draw a dotted line that no backward step has used yet."""
@@ -355,10 +357,10 @@ class _Layout:
             self._stub(edge, tail, head, column)
             return
         if column == FORWARD:
-            x = self.x[FORWARD] - self.inset - 7 - LANE * lane
+            x = self.x[FORWARD] - self.beside - LANE * lane
             points = [(x0, tail.y + 0.8 * tail.h), (x, 0), (x, 0), (x1, head.y + 0.22 * head.h)]
         elif column == BACKWARD:
-            x = self.x[BACKWARD] + self.w[BACKWARD] + self.inset + 7 + LANE * lane
+            x = self.x[BACKWARD] + self.w[BACKWARD] + self.beside + LANE * lane
             points = [(x0, tail.y + 0.22 * tail.h), (x, 0), (x, 0), (x1, head.y + 0.8 * head.h)]
         elif column == LEFT:
             x = sum(self.frame[LEFT]) + 10 + LANE * lane
@@ -390,8 +392,7 @@ class _Layout:
         label = edge.label
         if label:
             label = fit(label, abs(points[-1][0] - points[0][0]) - 8, 10.5)
-        rounded = tuple((round(x, 1), round(y, 1)) for x, y in points)
-        self.out.edges.append(PlacedEdge(edge, rounded, label, label_at, arrow))
+        self.out.edges.append(PlacedEdge(edge, tuple(points), label, label_at, arrow))
 
     # -- under the picture -------------------------------------------------------------------------
 

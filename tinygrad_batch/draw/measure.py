@@ -44,6 +44,7 @@ def _other(character: str) -> int:
     return 110
 
 
+@lru_cache(maxsize=16384)
 def width(text: str, size: float, bold: bool = False) -> float:
     """Return an estimate, in pixels, of the width of `text` at `size` pixels.
 
@@ -79,16 +80,17 @@ def fit(text: str, room: float, size: float, bold: bool = False) -> str:
             break
         kept += 1
     cut = text[:kept]
-    if cut.startswith("\u2068"):
-        return cut + "…\u2069"
+    if cut.count("\u2068") > cut.count("\u2069"):  # an isolate that is cut must be closed
+        cut += "\u2069"
     return cut + "…" if kept else ""
 
 
 def wrap(words: list[str], room: float, size: float) -> list[str]:
-    """Return `words` joined into lines no wider than `room` pixels, as far as single words allow."""
+    """Return `words` joined into lines no wider than `room` pixels; a word wider than that is cut."""
     lines: list[str] = []
     line = ""
-    for word in words:
+    for whole in words:
+        word = fit(whole, room, size)
         longer = f"{line} {word}" if line else word
         if line and width(longer, size) > room:
             lines.append(line)

@@ -134,10 +134,10 @@
 
   const keptNow = (beat) => {
     const now = data.kept.filter(([, , first, last]) => first <= beat.last && (last === null || last > beat.last));
-    if (!now.length) return "Nothing is kept now.";
+    if (!now.length) return "after this step nothing is kept";
     const names = now.map(([name]) => name);
     const list = names.slice(0, 8).join(", ") + (names.length > 8 ? `, … ${names.length - 8} more` : "");
-    return `kept now: ${list} = ${bytes(now.reduce((sum, item) => sum + item[1], 0))}`;
+    return `kept after this step: ${list} = ${bytes(now.reduce((sum, item) => sum + item[1], 0))}`;
   };
 
   // -- one step ------------------------------------------------------------------------------------
@@ -166,9 +166,17 @@
   };
 
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const show = () => {
+  const show = (behavior = still.matches ? "auto" : "smooth") => {
     const box = byId.get(beats[current].boxes[0]);
-    if (box) box.scrollIntoView({ block: "nearest", inline: "nearest", behavior: still.matches ? "auto" : "smooth" });
+    if (!box) return;
+    // Within the figure where it scrolls by itself, as on a phone; else within the window, under the bar.
+    const figure = $("figure"), frame = figure.getBoundingClientRect(), at = box.getBoundingClientRect();
+    const inside = figure.scrollHeight > figure.clientHeight + 4;
+    const top = inside ? frame.top : $("bar").offsetHeight, bottom = inside ? frame.bottom : innerHeight;
+    const up = at.top < top + 8 || at.bottom > bottom - 8 ? (at.top + at.bottom - top - bottom) / 2 : 0;
+    const across = at.left < frame.left || at.right > frame.right ? (at.left + at.right - frame.left - frame.right) / 2 : 0;
+    figure.scrollBy({ left: across, top: inside ? up : 0, behavior });
+    if (!inside && up) scrollBy({ top: up, behavior });
   };
 
   const go = (i, fromUser = true) => {
@@ -329,5 +337,6 @@
   $("side").hidden = false;
   const first = linked();
   go(first ?? current, false);
-  if (first !== null) show();
+  if (first !== null) show("auto");
+  requestAnimationFrame(() => document.body.classList.add("moving"));
 })();

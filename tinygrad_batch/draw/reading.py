@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from math import prod
 
+from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.memory import format_bytes
 from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
 
@@ -203,16 +204,15 @@ class Reading:
         net = " → ".join(map(str, self._widths()))
         used = dict.fromkeys(s.op for s in self.trace.steps if s.phase == "forward" and s.op in ACTIVATIONS)
         if net:
-            parts.append(net + (f" with {' and '.join(list(used)[:2])}" if used else ""))
+            parts.append(net + (f" with {' and '.join(clean(op, 20) for op in list(used)[:2])}" if used else ""))
         if self.loss is not None and self.loss.id in self.producer:
             kind = self.kind(self.step(self.producer[self.loss.id]).module)
             if kind:
-                parts.append(_LOSSES.get(kind, kind))
+                parts.append(_LOSSES.get(kind) or clean(kind, 40))
         update = next((s for s in self.trace.steps if s.phase == "update" and s.results), None)
         if update is not None:
-            parts.append(f"{update.op}: {update.results[0].formula}")
-        text = ", ".join(parts)
-        return text
+            parts.append(f"{clean(update.op, 40)}: {clean(update.results[0].formula, 80)}")
+        return ", ".join(parts)
 
     def _widths(self) -> list[int]:
         """Return the widths of a chain of matrix products, or nothing where the products are no chain."""

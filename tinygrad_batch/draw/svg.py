@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 from tinygrad_batch.draw.escape import xml
@@ -45,7 +44,7 @@ def render(placed: Placed, palette: Palette, prefix: str | None = None) -> str:
         Begins every id; from a hash of the content where none is given, so that several drawings can
         share one page.
     """
-    mark = "@@"
+    mark = "\x00"  # stands for the prefix until it is known; no label can hold it
     parts = [_open(placed, mark), _markers(palette, mark)]
     parts.append(f'<rect width="{_n(placed.width)}" height="{_n(placed.height)}" fill="{palette.background}"/>')
     parts += _words(placed, palette)
@@ -60,12 +59,11 @@ def render(placed: Placed, palette: Palette, prefix: str | None = None) -> str:
     text = "\n".join(parts)
     if prefix is None:
         prefix = "tb" + hashlib.sha256(text.encode()).hexdigest()[:8]
-    # Labels cannot hold the mark where an id stands: it is replaced in our own attributes only.
-    return re.sub(r'(id="|url\(#|labelledby="|href="#| )@@-', lambda found: found[1] + prefix + "-", text)
+    return text.replace(mark, prefix)
 
 
 def _n(number: float) -> str:
-    return f"{number:.1f}".removesuffix(".0")
+    return str(int(number)) if number == int(number) else f"{number:.1f}".removesuffix(".0")
 
 
 def _open(placed: Placed, mark: str) -> str:
@@ -96,7 +94,7 @@ def _text(x: float, y: float, text: str, size: float, colour: str, bold: bool = 
 
 def _words(placed: Placed, palette: Palette) -> list[str]:
     centre = placed.width / 2
-    parts = [_text(centre, 36, placed.scene.title, 22, palette.ink, True, "middle")]
+    parts = [_text(centre, 36, placed.title, 22, palette.ink, True, "middle")]
     for i, line in enumerate(placed.subtitle):
         parts.append(_text(centre, 58 + 17 * i, line, 12, palette.muted, anchor="middle"))
     return parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Unit
 from tinygrad_batch.draw.reading import Reading, number_text, right_side, shape_text, size_text
 from tinygrad_batch.draw.scene import Line, Run
@@ -162,6 +163,8 @@ def keeps_text(reading: Reading, unit: Unit) -> str:
     kept = [reading.values[i] for i in dict.fromkeys(i for step in unit.forward for i in step.keeps)]
     if not unit.single:
         kept = [value for value in kept if value.role != "parameter"] or kept
+    if unit.hidden and len(kept) > MORE:
+        return f"keeps {len(kept):,} values"
     return f"keeps {names_text([value.name for value in kept])}" if kept else ""
 
 
@@ -169,7 +172,7 @@ def footer(reading: Reading, memory: Memory, drawn_backward: bool) -> list[tuple
     """Return the lines under the picture: memory, parameters, how to read it."""
     lines = []
     if memory.kept:
-        words = f"{names_text(list(memory.kept_names), 8)} = {format_bytes(memory.kept_bytes)}."
+        words = f"{names_text([clean(name, 40) for name in memory.kept_names[:8]] + list(memory.kept_names[8:]), 8)} = {format_bytes(memory.kept_bytes)}."
         if memory.per_row_bytes:
             few, many = format_bytes(memory.at_rows(10)), format_bytes(memory.at_rows(10_000))
             words += f" It grows with the batch: 10 rows would keep {few}, 10,000 rows {many}."
@@ -178,9 +181,9 @@ def footer(reading: Reading, memory: Memory, drawn_backward: bool) -> list[tuple
         words = f"{memory.parameter_count:,} numbers, {format_bytes(memory.parameter_bytes)}, the same for every batch size; there anyway, so not counted above."
         lines.append(("parameter", "Parameters:", words))
     pairs = [(t, g) for g, t in reading.target.items() if reading.values[t].role == "parameter"]
-    example = [reading.values[i].name for i in reversed(min(pairs))] if pairs else None
+    example = [clean(reading.values[i].name, 40) for i in reversed(min(pairs))] if pairs else None
     words = "solid lines carry values" + (", dashed lines gradients." if drawn_backward else ".")
     if example and reading.loss is not None:
-        words += f" {example[0]} means ∂{reading.loss.name}/∂{example[1]}."
+        words += f" {example[0]} means ∂{clean(reading.loss.name, 40)}/∂{example[1]}."
     lines.append(("muted", "To read it:", words))
     return lines

@@ -1,0 +1,206 @@
+"""The backward pass: one walk from the loss to the leaves.
+
+Nodes are visited from the youngest to the oldest, so every gradient is complete when its node is
+reached. At each node the derivative rules turn the gradient of the output into gradients of the
+inputs; contributions to the same node are added up. There is no recursion: a chain of a million
+operations is walked like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from .calling import wrap
+from .errors import GraphError, ShapeError
+from .graph import Leaf, Node, check_kept, latest_write
+from .op import Rule
+from .state import state
+
+_ndarray = np.ndarray
+# A gradient with more elements than LARGE is computed in blocks that stay in the cache, and written
+# over the gradient it came from, so that the two never stand side by side.
+BLOCK = 8192
+LARGE = 4 * BLOCK
+
+
+def backward(
+    root: Node,
+    seed: Any,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    wanted: Sequence[Node] | None = None,
+) -> list[Any]:
+    """Walk back from ``root``, whose gradient is ``seed``, and leave the gradients at the leaves.
+
+    Parameters
+    ----------
+    root : Node
+    seed : numpy.ndarray or Tensor
+        The gradient of the root; a Tensor if ``create_graph``.
+    retain_graph : bool
+        Keep what the nodes hold, so that the walk can be done again.
+    create_graph : bool
+        Run the rules on Tensors, so that the gradients have a graph of their own.
+    wanted : sequence of Node, optional
+        Return the gradients of these nodes, and leave the leaves alone.
+
+    Returns
+    -------
+    list
+        The gradient of each wanted node, None where the walk did not come by.
+
+    Raises
+    ------
+    GraphError
+        If the graph was freed by an earlier walk.
+    InPlaceError
+        If an array that a rule needs was changed in place since it was kept.
+    """
+    found: dict[int, Any] | None = None if wanted is None else {node.number: None for node in wanted}
+    retain = retain_graph or create_graph
+    special = create_graph or state.recorder is not None
+    # Where a graph is a chain, the next node is just the parent at hand; only where it branches do
+    # nodes wait in a heap, the youngest on top, with what has reached them so far in `waiting`.
+    heap: list[tuple[int, Node]] = []
+    waiting: dict[int, tuple[Any, bool]] = {}
+    node, g, shared = root, seed, True  # shared: somebody else may hold the array of this gradient
+    while True:
+        if node.watch is not None:
+            g, shared = _watched(node, g), True
+        if found is not None and node.number in found:
+            found[node.number], shared = g, True
+        plan, kept = node.plan, node.kept
+        following: Node | None = None
+        if plan is None:
+            if found is None:
+                _accumulate(node, g, shared)
+        elif kept is None:
+            raise GraphError(
+                f"the graph behind this value was freed by an earlier backward pass (at {plan.op.name!r})",
+                "Run the forward pass again, or call the first backward with retain_graph=True",
+            )
+        else:
+            if node.number < latest_write[0]:
+                check_kept(node)
+            parents = node.parents
+            if special:
+                computed = iter(_on_tensors(node, g) if create_graph else _recorded(node, g))
+            if not retain:
+                node.kept = None
+                node.parents = ()
+            for rule, arguments, parent in zip(plan.rules, (kept,) if plan.single else kept, parents):  # noqa: B905 (hot)
+                if special:
+                    grad = next(computed)
+                elif plan.blocks and g.size > LARGE:
+                    grad = _in_blocks(rule, g, arguments, not shared)
+                else:
+                    grad = rule(g, *arguments)
+                aliased = create_graph or grad is g or grad.base is not None
+                if parent.plan is None and parent.watch is None and found is None:
+                    _accumulate(parent, grad, aliased)
+                elif parent.number in waiting:
+                    waiting[parent.number] = waiting[parent.number][0] + grad, False
+                elif following is None and not heap:
+                    following, following_g, following_shared = parent, grad, aliased
+                elif following is parent:
+                    following_g, following_shared = following_g + grad, False
+                else:
+                    if following is not None:
+                        waiting[following.number] = following_g, following_shared
+                        heappush(heap, (-following.number, following))
+                        following = None
+                    waiting[parent.number] = grad, aliased
+                    heappush(heap, (-parent.number, parent))
+        if following is not None:
+            node, g, shared = following, following_g, following_shared
+        elif heap:
+            node = heappop(heap)[1]
+            g, shared = waiting.pop(node.number)
+        else:
+            return [] if found is None or wanted is None else [found[n.number] for n in wanted]
+
+
+def _recorded(node: Node, g: Any) -> list[Any]:
+    """Run the rules of ``node`` and tell the recorder what came out."""
+    plan, kept = node.plan, node.kept
+    if plan is None or kept is None or state.recorder is None:
+        return []
+    grads = [rule(g, *arguments) for rule, arguments in zip(plan.rules, plan.arguments(kept), strict=True)]
+    state.recorder.backward(node, g, list(zip(node.parents, grads, strict=True)))
+    return grads
+
+
+def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
+    """Add ``grad`` to the gradient of a leaf, which never shares its array with another tensor."""
+    if leaf.grad is None and not is_shared and grad.shape == leaf.shape and grad.dtype is leaf.dtype:
+        leaf.grad = grad if type(grad) is _ndarray else np.asarray(grad)
+        return
+    if grad.shape != leaf.shape:
+        raise ShapeError(
+            f"a derivative rule returned a gradient of shape {grad.shape} for a leaf of shape {leaf.shape}",
+            "A rule must return the exact shape of its input",
+        )
+    if leaf.grad is not None:
+        leaf.grad = leaf.grad + grad
+    elif type(grad) is _ndarray:
+        leaf.grad = grad.copy() if is_shared else grad
+    else:  # a NumPy scalar, or a Tensor of create_graph
+        leaf.grad = np.asarray(grad) if isinstance(grad, np.generic) else grad
+    if leaf.grad.dtype != leaf.dtype:
+        leaf.grad = leaf.grad.astype(leaf.dtype)
+
+
+def _in_blocks(rule: Rule, g: np.ndarray, kept: tuple[Any, ...], overwrite: bool) -> np.ndarray:
+    """Run an elementwise rule block by block, into ``g`` itself where nobody else holds it."""
+    arrays = [a for a in kept if type(a) is _ndarray]
+    if not g.flags.c_contiguous or any(a.shape != g.shape or not a.flags.c_contiguous for a in arrays):
+        return rule(g, *kept)
+    out = g if overwrite and g.flags.writeable else np.empty_like(g)
+    flat_out, flat_g = out.reshape(-1), g.reshape(-1)
+    flat = [a.reshape(-1) if type(a) is _ndarray else a for a in kept]
+    for start in range(0, g.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        flat_out[part] = rule(flat_g[part], *[a[part] if type(a) is _ndarray else a for a in flat])
+    return out
+
+
+def _on_tensors(node: Node, g: Any) -> tuple[Any, ...]:
+    """Run the rules of ``node`` on Tensors that are connected to the graph they came from."""
+    plan, kept = node.plan, node.kept
+    if plan is None or kept is None:
+        return ()
+    positions = {name: i for i, name in enumerate(plan.op.inputs)}
+
+    def connected(name: str, value: Any) -> Any:
+        if type(value) is not _ndarray or not (name == "y" or name in positions):
+            return value
+        if name == "y":
+            return wrap(value, node)
+        position = positions[name]
+        return wrap(value, node.parents[plan.inputs.index(position)] if position in plan.inputs else None)
+
+    return tuple(
+        rule(g, *[connected(name, value) for name, value in zip(names, arguments, strict=True)])
+        for rule, names, arguments in zip(plan.rules, plan.needs, plan.arguments(kept), strict=True)
+    )
+
+
+def _watched(node: Node, g: Any) -> Any:
+    """Run the hooks of a node on its complete gradient, and retain it if asked to."""
+    watch = node.watch
+    if watch is None:
+        return g
+    for hook in list(watch.hooks):
+        shown = wrap(np.asarray(g)) if isinstance(g, (_ndarray, np.generic)) else g
+        answer = hook(shown)
+        if answer is not None:
+            if answer.shape != g.shape:
+                raise ShapeError(f"a hook returned a gradient of shape {answer.shape}, not {g.shape}")
+            g = answer if type(g) is type(shown) else answer._data
+    if watch.retain:
+        watch.grad = g if watch.grad is None else watch.grad + g
+    return g

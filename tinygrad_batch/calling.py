@@ -1,0 +1,433 @@
+"""How an operation is called: on Tensors, on raw arrays, and on names.
+
+Each `Op` gets a caller made for it when it is defined. The common calls, one or two inputs and no
+options, go a straight way: the inputs' arrays, the NumPy call, one new Tensor and, if something
+needs a gradient, one new Node. Everything else, and every call while something is recorded, takes
+`general`, which does the same thing in the same order for any operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ArgumentError, DtypeError, ShapeError, TinygradBatchError
+from .formula import Name
+from .graph import Node
+from .state import state
+
+if TYPE_CHECKING:
+    from .op import Op, Plan
+
+Tensor: Any = type("Tensor", (), {})  # replaced by `result_class` when the Tensor is defined
+_ndarray = np.ndarray
+_asarray = np.asarray
+_new = object.__new__
+_NUMBERS = (float, int, bool, complex)
+_PATTERNS: dict[tuple[str, ...], Callable[[Any, Any, Any], tuple[Any, ...]]] = {
+    (): lambda a, b, y: (),
+    ("a",): lambda a, b, y: (a,),
+    ("b",): lambda a, b, y: (b,),
+    ("y",): lambda a, b, y: (y,),
+    ("a", "b"): lambda a, b, y: (a, b),
+}
+
+
+def result_class(cls: type) -> type:
+    """Declare the class that operations make their results with."""
+    global Tensor
+    Tensor = cls
+    return cls
+
+
+def wrap(data: np.ndarray, node: Node | None = None, name: str | None = None) -> Any:
+    """Return a Tensor on ``data`` itself, without a copy or a check."""
+    out = _new(Tensor)
+    out._data = data
+    out._node = node
+    out._name = name
+    return out
+
+
+def checked_array(value: Any, dtype: Any = None) -> np.ndarray:
+    """Return ``value`` as an array that the engine can compute on, without a copy where there is no need.
+
+    Raises
+    ------
+    DtypeError
+        For a masked array (the mask would be lost) and for dtypes that hold no numbers.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DtypeError("a masked array was given, and its mask would be lost", "Fill it first: array.filled(0)")
+    try:
+        array = np.asarray(value, dtype=dtype)
+    except ValueError as error:
+        raise ShapeError(f"these values do not make an array: {error}") from None
+    except TypeError as error:
+        raise DtypeError(f"a {type(value).__name__} does not make an array: {error}") from None
+    if array.dtype.kind not in "biufc":
+        raise DtypeError(
+            f"dtype {array.dtype} holds no numbers to compute on", "Use a floating, integer, complex or bool dtype"
+        )
+    return array
+
+
+def operand(value: Any) -> Any:
+    """Return what NumPy computes on: the array of a Tensor, an array, or a Python number.
+
+    A NumPy scalar becomes a Python number, which never widens the array it meets.
+    """
+    kind = type(value)
+    if kind is Tensor:
+        return value._data
+    if kind in _NUMBERS:
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    return checked_array(value)
+
+
+def caller(entry: Op) -> Callable[..., Any]:
+    """Return the function that runs ``entry``, specialised for its number of inputs."""
+    if entry.variadic or len(entry.inputs) > 3 or (entry.defaults and len(entry.inputs) > 1):
+        return _general_caller(entry)
+    if len(entry.inputs) == 3:
+        return _ternary(entry)
+    if len(entry.inputs) == 2:
+        return _binary(entry)
+    return _unary_with_options(entry) if entry.defaults else _unary(entry)
+
+
+def _unary(entry: Op) -> Callable[..., Any]:
+    compute = entry.compute
+    plan = entry.plan((0,)) if entry.differentiable else None
+    needs = plan.needs[0] if plan else ()
+    keeps_x, keeps_y = needs == (entry.inputs[0],), needs == ("y",)
+
+    def call(x: Any, /) -> Any:
+        if type(x) is Tensor and state.plain:
+            a = x._data
+            y = compute(a)
+            if type(y) is not _ndarray:
+                y = _asarray(y)
+            out = _new(Tensor)
+            out._data = y
+            out._name = None
+            node = x._node
+            if node is None or plan is None:
+                out._node = None
+            else:
+                kept: tuple[Any, ...]
+                if keeps_y:
+                    kept = (y,)
+                elif keeps_x:
+                    kept = (a,)
+                else:
+                    kept = plan.keep((a,), {}, y) if needs else ()
+                out._node = Node(plan, (node,), kept)
+            return out
+        if type(x) is _ndarray:
+            return compute(x)
+        return general(entry, (x,), {})
+
+    return call
+
+
+def _unary_with_options(entry: Op) -> Callable[..., Any]:
+    compute, defaults = entry.compute, entry.defaults
+    plan = entry.plan((0,)) if entry.differentiable else None
+    slow = _general_caller(entry)
+
+    def call(x: Any, *extra: Any, **given: Any) -> Any:
+        raw = type(x) is _ndarray or isinstance(x, np.generic)
+        if given or not (raw or (type(x) is Tensor and state.plain)):
+            return slow(x, *extra, **given)
+        try:
+            if raw:
+                return compute(x, *extra)
+            a = x._data
+            y = compute(a, *extra)
+        except (ValueError, TypeError, IndexError):
+            return slow(x, *extra)  # it says what is wrong
+        if type(y) is not _ndarray:
+            y = _asarray(y)
+        node = x._node
+        if node is None or plan is None or y.dtype is not a.dtype:
+            return slow(x, *extra) if node is not None else wrap(y)
+        options = {**defaults, **dict(zip(defaults, extra))} if extra else defaults  # noqa: B905 (hot)
+        return wrap(y, Node(plan, (node,), plan.keep((a,), options, y)))
+
+    return call
+
+
+def _binary(entry: Op) -> Callable[..., Any]:
+    if entry.differentiable != (0, 1):
+        return _general_caller(entry)
+    compute, aligned = entry.compute, entry.aligned
+    first, second, both = entry.plan((0,)), entry.plan((1,)), entry.plan((0, 1))
+    patterns = [_PATTERNS.get(_placed(entry, names)) for names in both.needs]
+    if None in patterns:
+        return _general_caller(entry)
+    keep_first, keep_second = patterns
+    unlike = _unlike if entry.elementwise else lambda x, z: True
+
+    def call(a: Any, b: Any, /) -> Any:
+        if type(a) is _ndarray and type(b) is _ndarray:
+            return compute(a, b)
+        if not state.plain:
+            return general(entry, (a, b), {})
+        arrays = True
+        if type(a) is Tensor:
+            x, p = a._data, a._node
+            if type(b) is Tensor:
+                y, q = b._data, b._node
+            else:
+                y, q = operand(b), None
+                arrays = type(y) is _ndarray
+        elif type(b) is Tensor:
+            x, p = operand(a), None
+            arrays = type(x) is _ndarray
+            y, q = b._data, b._node
+        else:
+            return general(entry, (a, b), {})
+        try:
+            z = compute(x, y)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise explained(entry, (x, y), {}, error) from None
+        if type(z) is not _ndarray:
+            z = _asarray(z)
+        out = _new(Tensor)
+        out._data = z
+        out._name = None
+        if p is None and q is None:
+            out._node = None
+        elif not arrays or aligned(x, y):
+            if q is None:
+                out._node = Node(first, (p,), keep_first(x, y, z))
+            elif p is None:
+                out._node = Node(second, (q,), keep_second(x, y, z))
+            else:
+                out._node = Node(both, (p, q), (keep_first(x, y, z), keep_second(x, y, z)))
+        else:
+            fits = unlike(x, z), unlike(y, z)
+            if q is None:
+                out._node = Node(entry.plan((0,), fits), (p,), _fitting(fits[0], x, keep_first(x, y, z)))
+            elif p is None:
+                out._node = Node(entry.plan((1,), fits), (q,), _fitting(fits[1], y, keep_second(x, y, z)))
+            else:
+                kept = _fitting(fits[0], x, keep_first(x, y, z)), _fitting(fits[1], y, keep_second(x, y, z))
+                out._node = Node(entry.plan((0, 1), fits), (p, q), kept)
+        return out
+
+    return call
+
+
+def _ternary(entry: Op) -> Callable[..., Any]:
+    compute, aligned = entry.compute, entry.aligned
+    slow = _general_caller(entry)
+    if entry.elementwise or entry.differentiable != (0, 1, 2):
+        return slow
+    plans: dict[tuple[bool, bool, bool], tuple[Any, ...]] = {}
+
+    def call(a: Any, b: Any, c: Any, /) -> Any:
+        if not (type(a) is Tensor and type(b) is Tensor and type(c) is Tensor and state.plain):
+            return slow(a, b, c)
+        x, y, z = a._data, b._data, c._data
+        try:
+            data = compute(x, y, z)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise explained(entry, (x, y, z), {}, error) from None
+        out = _new(Tensor)
+        out._data = data
+        out._name = out._node = None
+        p, q, r = a._node, b._node, c._node
+        if p is None and q is None and r is None:
+            return out
+        if not aligned(x, y, z):
+            return slow(a, b, c)
+        needed = p is not None, q is not None, r is not None
+        found = plans.get(needed)
+        if found is None:
+            plan = entry.plan(tuple(i for i in range(3) if needed[i]))
+            found = plans[needed] = plan, *_pickers(entry, plan)
+        values = x, y, z, data
+        if len(found) == 4:
+            plan, first, second, third = found
+            out._node = Node(plan, (p, q, r), (first(values), second(values), third(values)))
+        elif len(found) == 3:
+            plan, first, second = found
+            out._node = Node(plan, (q, r) if p is None else (p, r) if q is None else (p, q), (first(values), second(values)))
+        else:
+            plan, first = found
+            out._node = Node(plan, (p or q or r,), first(values))
+        return out
+
+    return call
+
+
+def _pickers(entry: Op, plan: Plan) -> list[Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+    """Return, for each rule, what picks the tuple it asks for out of (inputs..., output)."""
+    values = (*entry.inputs, "y")
+    places = [[values.index(name) for name in names] for names in plan.needs]
+    # a slice of the tuple is a tuple already; two places or more are one too
+    return [itemgetter(*p) if len(p) > 1 else itemgetter(slice(p[0], p[0] + 1) if p else slice(0)) for p in places]
+
+
+def _unlike(x: np.ndarray, z: np.ndarray) -> bool:
+    return x.shape != z.shape or x.dtype is not z.dtype
+
+
+def _fitting(fit: bool, x: np.ndarray, kept: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a rule keeps, with the shape and dtype to fit its gradient to where that is needed."""
+    return (x.shape, x.dtype, *kept) if fit else kept
+
+
+def _placed(entry: Op, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a rule of two inputs needs with the inputs called a and b."""
+    return tuple({entry.inputs[0]: "a", entry.inputs[1]: "b"}.get(n, n) for n in names)
+
+
+def _general_caller(entry: Op) -> Callable[..., Any]:
+    count = len(entry.inputs)
+    names = tuple(entry.defaults)
+    aliases = {"dim": "axis", "keepdim": "keepdims"}
+
+    def call(*arguments: Any, **given: Any) -> Any:
+        if len(arguments) > count:
+            extra = arguments[count:]
+            if len(extra) > len(names):
+                raise ArgumentError(f"{entry.name} takes {count + len(names)} arguments at most, not {len(arguments)}")
+            given = {**dict(zip(names, extra, strict=False)), **given}
+            arguments = arguments[:count]
+        elif len(arguments) < count:
+            raise ArgumentError(f"{entry.name} takes {count} inputs ({', '.join(entry.inputs)}), not {len(arguments)}")
+        if given:
+            options = dict(entry.defaults)
+            for key, value in given.items():
+                key = aliases.get(key, key) if key not in options else key
+                if key not in options:
+                    raise ArgumentError(f"{entry.name} has no option {key!r}", f"It has {', '.join(names) or 'none'}")
+                options[key] = value
+        else:
+            options = entry.defaults
+        return general(entry, tuple(arguments[0]) if entry.variadic else arguments, options)
+
+    return call
+
+
+def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Run any operation on any kinds of value, and record it if something is recording."""
+    if not any(type(v) is Tensor for v in operands):
+        if any(type(v) is Name for v in operands):
+            return _named(entry, operands, options)
+        arrays = [v if type(v) in _NUMBERS or isinstance(v, (_ndarray, np.generic)) else checked_array(v) for v in operands]
+        return _computed(entry, arrays, options)
+    if entry.expand is not None and state.recorder is not None:
+        return entry.expand(*operands)
+    arrays = [operand(v) for v in operands]
+    y = _ghost(entry, arrays, options) if state.abstract else _computed(entry, arrays, options)
+    if type(y) is not _ndarray:
+        y = _asarray(y)
+    plan = node = None
+    if state.grad:
+        positions = range(len(operands)) if entry.variadic else entry.differentiable
+        needed = tuple(i for i in positions if type(operands[i]) is Tensor and operands[i]._node is not None)
+        if needed and entry.differentiable:
+            plan = entry.plan(needed, _fits(entry, arrays, y))
+            node = Node(plan, tuple(operands[i]._node for i in needed), plan.keep(arrays, options, y))
+    out = wrap(y, node)
+    if state.recorder is not None:
+        state.recorder.forward(entry, operands, options, out, plan)
+    return out
+
+
+def _computed(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> Any:
+    try:
+        return entry.compute(arrays, **options) if entry.variadic else entry.compute(*arrays, **options)
+    except (ValueError, TypeError, IndexError) as error:
+        raise explained(entry, arrays, options, error) from None
+
+
+def explained(entry: Op, arrays: Sequence[Any], options: dict[str, Any], error: Exception) -> Exception:
+    """Return what an operation should raise when NumPy refused: the broken shape rule, else NumPy's words."""
+    if isinstance(error, TinygradBatchError):
+        return error
+    shapes = [np.shape(a) for a in arrays]
+    try:
+        entry.shape(*([shapes] if entry.variadic else shapes), **options)
+    except (TinygradBatchError, IndexError) as clear:
+        return clear
+    kind = DtypeError if isinstance(error, TypeError) else ShapeError
+    return kind(f"{entry.name} of shapes {', '.join(map(str, shapes))}: {error}")
+
+
+def _fits(entry: Op, arrays: Sequence[Any], y: np.ndarray) -> tuple[bool, ...]:
+    """Return which inputs were broadcast or cast on the way, so that their gradients must be fitted back."""
+    if not entry.elementwise and len(arrays) == 2 and not entry.variadic:
+        return (not all(type(a) is _ndarray for a in arrays) or not entry.aligned(*arrays),) * 2
+    return tuple([
+        type(a) is _ndarray and a.dtype.kind in "fc" and (a.dtype != y.dtype or (entry.elementwise and a.shape != y.shape))
+        for a in arrays
+    ])  # fmt: skip
+
+
+def getter(entry: Op, name: str, position: int) -> Callable[[Sequence[Any], dict[str, Any], Any], Any]:
+    """Return the function that picks what a rule calls ``name`` out of (inputs, options, output)."""
+    if name == "y":
+        return lambda arrays, options, y: y
+    if name in entry.defaults:
+        return lambda arrays, options, y: options[name]
+    if name == "i":
+        return lambda arrays, options, y: position
+    if name == "shapes":
+        return lambda arrays, options, y: tuple(np.shape(a) for a in arrays)
+    name, _, what = name.partition("_")
+    place = position if entry.variadic else entry.inputs.index(name)
+    if what == "shape":
+        return lambda arrays, options, y: np.shape(arrays[place])
+    if what == "dtype":
+        return lambda arrays, options, y: np.result_type(arrays[place])
+    return lambda arrays, options, y: arrays[place]
+
+
+def _ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndarray:
+    """Return an array of the result's shape and dtype that takes no memory."""
+    shapes = [np.shape(a) for a in arrays]
+    shape = entry.shape(*([shapes] if entry.variadic else shapes), **options)
+    if entry.dtype is not None:
+        dtype = entry.dtype(*arrays) if callable(entry.dtype) and not isinstance(entry.dtype, type) else entry.dtype
+    elif entry.elementwise:
+        with np.errstate(all="ignore"):
+            dtype = np.result_type(entry.compute(*[np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays], **options))
+    else:
+        dtype = np.result_type(*arrays)
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _named(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Name:
+    """Return the formula of the operation on names, and count its floating-point operations."""
+    tally = next(v for v in operands if type(v) is Name).flops
+    names = [v if type(v) is Name else Name(_text(v), np.shape(v), flops=tally) for v in operands]
+    shapes = [n.shape for n in names]
+    shape = entry.shape(*([shapes] if entry.variadic else shapes), **options)
+    if entry.formula is None:
+        changed = [f"{k}={_text(v)}" for k, v in options.items() if v is not entry.defaults[k] and v != entry.defaults[k]]
+        out = Name(f"{entry.name}({', '.join([*map(str, names), *changed])})", shape, flops=tally)
+    else:
+        before = tally[0]
+        out = entry.formula(names, **options) if entry.variadic else entry.formula(*names, **options)
+        tally[0] = before
+        out = Name(out.text, shape, out.rank, tally)
+    tally[0] += entry.flops(shape, *([shapes] if entry.variadic else shapes), **options)
+    return out
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (np.ndarray, list)):
+        return f"array{np.shape(value)}"
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)

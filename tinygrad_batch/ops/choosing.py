@@ -1,0 +1,69 @@
+"""Operations that choose: extremes, comparisons and `where`.
+
+At a tie the gradient is shared: `maximum` and `minimum` give half to each side. `clip` passes it on
+its bounds. These are PyTorch's conventions.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..op import case, op
+
+
+def _where(c: Any, a: Any, b: Any) -> Any:
+    # a Python number takes the dtype of the array beside it, on every NumPy version
+    if isinstance(a, (int, float)) and not isinstance(b, (int, float)):
+        a = np.asarray(a, np.result_type(b)) if np.result_type(b).kind in "fc" else a
+    elif isinstance(b, (int, float)) and not isinstance(a, (int, float)):
+        b = np.asarray(b, np.result_type(a)) if np.result_type(a).kind in "fc" else b
+    return np.where(c, a, b)
+
+
+where = op(
+    "where", _where, doc="a where c is true, else b; NaN in the branch not taken stays there", numpy=np.where,
+    dtype=lambda c, a, b: np.result_type(a, b),
+    cases=[case((2, 3), (2, 3), (2, 3)), case((3,), (2, 1), ()), case((), (), ()), case((0, 2), (2,), ())],
+    da=lambda g, c: where(c, g, 0.0),
+    db=lambda g, c: where(c, 0.0, g),
+)  # fmt: skip
+maximum = op(
+    "maximum", np.maximum, label="max", doc="the larger of a and b; NaN if either is",
+    da=lambda g, a, b: where(a == b, g / 2, where(a < b, 0.0, g)),
+    db=lambda g, a, b: where(a == b, g / 2, where(b < a, 0.0, g)),
+)  # fmt: skip
+minimum = op(
+    "minimum", np.minimum, label="min", doc="the smaller of a and b; NaN if either is",
+    da=lambda g, a, b: where(a == b, g / 2, where(a > b, 0.0, g)),
+    db=lambda g, a, b: where(a == b, g / 2, where(b > a, 0.0, g)),
+)  # fmt: skip
+
+
+def _clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    if low is None and high is None:
+        return np.positive(x)
+    return np.clip(x, low, high)
+
+
+def _clip_rule(g: Any, x: Any, low: Any, high: Any) -> Any:
+    if low is not None:
+        g = where(x < low, 0.0, g)
+    return g if high is None else where(x > high, 0.0, g)
+
+
+clip = op(
+    "clip", _clip, shape=lambda x, low=None, high=None: x, numpy=np.clip,
+    doc="x limited to the numbers low and high; the gradient passes on the bounds and between them",
+    cases=[case((2, 3), low=-1.0, high=0.5), case((3,), low=0.0), case((), high=0.0), case((0,), low=0.0, high=1.0)],
+    dx=_clip_rule,
+)  # fmt: skip
+
+greater = op("greater", np.greater, label=">", doc="a > b", formula=lambda a, b: a > b)
+greater_equal = op("greater_equal", np.greater_equal, label="≥", doc="a ≥ b", formula=lambda a, b: a >= b)
+less = op("less", np.less, label="<", doc="a < b", formula=lambda a, b: a < b)
+less_equal = op("less_equal", np.less_equal, label="≤", doc="a ≤ b", formula=lambda a, b: a <= b)
+equal = op("equal", np.equal, label="=", doc="a = b", formula=lambda a, b: a == b)
+not_equal = op("not_equal", np.not_equal, label="≠", doc="a ≠ b", formula=lambda a, b: a != b)
+logical_and = op("logical_and", np.logical_and, label="and", doc="whether both are true", formula=lambda a, b: a & b)
+logical_or = op("logical_or", np.logical_or, label="or", doc="whether one is true", formula=lambda a, b: a | b)
+logical_not = op("logical_not", np.logical_not, label="not", doc="whether x is false")

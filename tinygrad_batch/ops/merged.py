@@ -1,0 +1,64 @@
+"""Whole layers and losses as one operation each, for speed.
+
+Each has a definition in plain operations, and that is what a capture records: the picture shows the
+product and the sum of a linear layer, while ordinary training runs both in one step. The derivatives
+follow from the definition; the registry tests check that value and gradient are the same.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import shapes
+from ..op import case, op
+from .arithmetic import add, subtract
+from .elementary import square
+from .linear_algebra import matmul
+from .reductions import mean, sum
+
+
+def _affine(x: Any, w: Any, b: Any) -> Any:
+    out = x.dot(w)
+    if out.dtype is not b.dtype:
+        return out + b
+    out += b
+    return out
+
+
+def _affine_shape(x: shapes.Shape, w: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
+    out = shapes.matmul(x, w)
+    if len(out) != 2 or b != out[1:]:
+        raise shapes.ShapeError(f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}")
+    return out
+
+
+def _mean_square_shape(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
+    if a != b:
+        raise shapes.ShapeError(f"the mean squared error compares equal shapes, not {a} and {b}")
+    return ()
+
+
+def _mean_square(a: Any, b: Any) -> Any:
+    if a.shape != b.shape:
+        _mean_square_shape(a.shape, b.shape)
+    e = a - b
+    return np.vdot(e, e) / np.asarray(e.size, e.dtype)
+
+
+affine = op(
+    "affine", _affine, symbol="z", doc="x @ w + b, a fully connected layer on a matrix of rows",
+    shape=_affine_shape, flops=lambda out, x, w, b: 2 * out[0] * out[1] * x[1] + out[0] * out[1],
+    expand=lambda x, w, b: add(matmul(x, w), b), formula=lambda x, w, b: x @ w + b,
+    aligned=lambda x, w, b: x.dtype is w.dtype is b.dtype,
+    cases=[case((4, 2), (2, 3), (3,)), case((0, 2), (2, 3), (3,))],
+    dx=lambda g, w: matmul(g, w.T),
+    dw=lambda g, x: matmul(x.T, g),
+    db=lambda g: sum(g, 0),
+)  # fmt: skip
+mean_square = op(
+    "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
+    flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
+    aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],
+    da=lambda g, a, b: (a - b) * (g * (2 / shapes.count(a.shape))),
+    db=lambda g, a, b: (b - a) * (g * (2 / shapes.count(a.shape))),
+)  # fmt: skip

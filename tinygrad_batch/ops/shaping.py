@@ -1,0 +1,82 @@
+"""Operations that move elements without computing: reshaping, transposing, broadcasting, joining.
+
+They cost no floating-point operations, and most of them give a view of the same memory.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .. import shapes
+from ..formula import Name
+from ..op import case, op
+
+_free: dict[str, Any] = {"flops": lambda *a, **o: 0}
+
+
+# --- undoing a broadcast ---------------------------------------------------------------------------
+def _unbroadcast(x: Any, shape: Any = (), dtype: Any = None) -> Any:
+    x = np.asarray(x)
+    if x.shape[1:] == shape and x.ndim == len(shape) + 1:  # a bias: the sum over the rows of the batch
+        x = np.add.reduce(x, 0)
+    elif x.shape != shape:
+        axes, leads = shapes.unbroadcast_axes(x.shape, shape)
+        if axes:
+            x = np.add.reduce(x, axis=axes, keepdims=not leads)
+        x = np.asarray(x).reshape(shape)
+    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+
+
+def _unbroadcast_name(x: Name, shape: Any = (), dtype: Any = None) -> Name:
+    if x.shape == shape:
+        return x
+    axes, _ = shapes.unbroadcast_axes(x.shape, shape)
+    over = "rows" if axes == (0,) and x.ndim == 2 else "all" if len(axes) == x.ndim else f"axes {axes}".replace(",)", ")")
+    return Name(f"sum over {over} of {x.within(5)}", shape, 1, x.flops)
+
+
+unbroadcast = op(
+    "unbroadcast", _unbroadcast, shape=lambda x, shape=(), dtype=None: tuple(shape), label="Σ→",
+    flops=lambda out, x, **o: 0 if x == out else int(np.prod(x)), formula=_unbroadcast_name,
+    doc="x summed over the axes that broadcasting added to shape, and cast to dtype: the way back from a broadcast",
+    cases=[case((2, 3), shape=(3,)), case((2, 3), shape=(2, 1)), case((2, 3), shape=()), case((0, 2), shape=(2,))],
+    dtype=lambda x, shape=(), dtype=None: np.result_type(x) if dtype is None else dtype,
+    dx=lambda g, x_shape, x_dtype: astype(broadcast_to(g, x_shape), x_dtype),
+)  # fmt: skip
+broadcast_to = op(
+    "broadcast_to", lambda x, shape=(): np.broadcast_to(x, shape), doc="x repeated along new or length-1 axes up to shape",
+    shape=lambda x, shape: shapes.broadcast_to(x, shape), numpy=np.broadcast_to,
+    cases=[case((3,), shape=(2, 3)), case((2, 1), shape=(2, 3)), case((), shape=(2,)), case((1,), shape=(0,))],
+    dx=lambda g, x_shape, x_dtype: unbroadcast(g, x_shape, x_dtype), **_free,
+)  # fmt: skip
+astype = op(
+    "astype", lambda x, dtype=float: np.asarray(x).astype(dtype, copy=False), doc="x with another dtype",
+    shape=lambda x, dtype=float: x, dtype=lambda x, dtype=float: np.dtype(dtype), formula=lambda x, dtype: x,
+    cases=[case((2, 3), dtype=np.float64), case((), dtype=np.float64)],
+    dx=lambda g, x_dtype: astype(g, dtype=x_dtype), **_free,
+)  # fmt: skip
+
+# --- one array --------------------------------------------------------------------------------------
+reshape = op(
+    "reshape", lambda x, shape=(-1,): np.reshape(x, shape), doc="x with the same elements in another shape; one length may be -1",
+    shape=lambda x, shape: shapes.reshaped(x, shape), numpy=np.reshape,
+    cases=[case((2, 3), shape=(3, 2)), case((2, 3), shape=(-1,)), case((), shape=(1, 1)), case((0, 2), shape=(2, 0))],
+    dx=lambda g, x_shape: reshape(g, x_shape), **_free,
+)  # fmt: skip
+transpose = op(
+    "transpose", lambda x, axes=None: np.transpose(x, axes), doc="x with its axes in the order of axes, by default reversed",
+    shape=lambda x, axes=None: shapes.transposed(x, axes), numpy=np.transpose,
+    cases=[case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case(()), case((0, 2))],
+    dx=lambda g, axes: transpose(g, None if axes is None else _inverse(axes)), **_free,
+)  # fmt: skip
+matrix_transpose = op(
+    "matrix_transpose", lambda x: x.T if x.ndim == 2 else np.swapaxes(x, -1, -2), label="ᵀ",
+    doc="x with its last two axes exchanged", shape=lambda x: (*x[:-2], *shapes.matrix(x)[::-1]),
+    formula=lambda x: x.suffix("ᵀ"), cases=[case((2, 3)), case((2, 3, 4)), case((0, 2))],
+    dx=lambda g: matrix_transpose(g), **_free,
+)  # fmt: skip
+
+
+def _inverse(axes: Any) -> tuple[int, ...]:
+    order = [a % len(axes) for a in axes]
+    return tuple(order.index(i) for i in range(len(order)))

@@ -1,0 +1,121 @@
+"""What is switched on right now, for each thread: gradients, recording, abstract shapes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .graph import Node
+    from .op import Op, Plan
+
+
+class Recorder(Protocol):
+    """What a capture gets told; see `tinygrad_batch.capture`."""
+
+    def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Any, plan: Plan | None) -> None:
+        """Take note of a forward operation."""
+
+    def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
+        """Take note of a backward step and the gradient it sent to each parent."""
+
+    def update(self, optimizer: str, updates: Sequence[tuple[Any, Callable[[str], str]]]) -> None:
+        """Take note of an optimiser step: each parameter with its formula as a function of the name."""
+
+    def enter(self, module: Any) -> None:
+        """Take note that a layer starts."""
+
+    def leave(self, module: Any, out: Any) -> None:
+        """Take note that a layer is done."""
+
+
+class State(threading.local):
+    """The switches of one thread.
+
+    ``plain`` is true when nothing special is on, so that the fast path of every operation reads one
+    attribute instead of three.
+    """
+
+    def __init__(self) -> None:
+        self.grad = True
+        self.abstract = False
+        self.recorder: Recorder | None = None
+        self.plain = True
+
+    @contextmanager
+    def switch(self, **switches: Any) -> Iterator[None]:
+        """Set some switches for the length of a ``with`` block."""
+        before = {name: getattr(self, name) for name in switches}
+        self._set(switches)
+        try:
+            yield
+        finally:
+            self._set(before)
+
+    def _set(self, switches: dict[str, Any]) -> None:
+        for name, value in switches.items():
+            setattr(self, name, value)
+        self.plain = self.grad and not self.abstract and self.recorder is None
+
+
+state = State()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without building a graph, in this thread, inside a ``with`` block or a decorated function.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> w = tb.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tb.no_grad():
+    ...     print((w * 2).requires_grad)
+    False
+    """
+    with state.switch(grad=False):
+        yield
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Build graphs again inside a `no_grad` block.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> w = tb.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tb.no_grad(), tb.enable_grad():
+    ...     print((w * 2).requires_grad)
+    True
+    """
+    with state.switch(grad=True):
+        yield
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations build a graph in this thread right now."""
+    return state.grad
+
+
+@contextmanager
+def abstract() -> Iterator[None]:
+    """Run shape rules only: results have a shape and a dtype but hold no memory.
+
+    A batch of ten million rows passes through a model in milliseconds without being allocated.
+    The values of the results are meaningless zeros, and a backward pass is refused.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> with tb.abstract():
+    ...     x = tb.zeros((10_000_000, 10)) @ tb.zeros((10, 15))
+    >>> x.shape
+    (10000000, 15)
+    """
+    with state.switch(abstract=True):
+        yield

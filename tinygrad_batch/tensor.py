@@ -1,0 +1,689 @@
+"""The Tensor: an array that remembers how it was computed.
+
+The class is thin. It holds an array and, if it needs a gradient, a node of the graph; everything it
+can do is an operation of the table or a function made of operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import functional as F
+from . import ops
+from .autodiff import backward
+from .calling import checked_array, operand, result_class, wrap
+from .errors import ArgumentError, DtypeError, GraphError, InPlaceError, ShapeError
+from .graph import Leaf, Node, Watch, mark_written
+from .op import NUMPY
+from .shapes import Axis, Shape
+from .state import state
+
+_ONE = {char: np.ones((), char) for char in np.typecodes["AllFloat"]}
+for _one in _ONE.values():
+    _one.flags.writeable = False
+_default = {"dtype": np.dtype(np.float64)}
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the floating dtype of Python numbers and new parameters (at first float64).
+
+    Raises
+    ------
+    DtypeError
+        If ``dtype`` is not a floating dtype.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> tb.set_default_dtype("float32"); print(tb.tensor([1.5]).dtype); tb.set_default_dtype("float64")
+    float32
+    """
+    new = np.dtype(dtype)
+    if new.kind != "f":
+        raise DtypeError(f"the default dtype must be a floating one, not {new}")
+    _default["dtype"] = new
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """Return the floating dtype of Python numbers and new parameters.
+
+    Examples
+    --------
+    >>> get_default_dtype()
+    dtype('float64')
+    """
+    return _default["dtype"]
+
+
+@result_class
+class Tensor:
+    """An array with a gradient.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers; they are copied. An ndarray keeps its dtype; Python floats take the default dtype.
+    requires_grad : bool
+        Record what is computed from it, so that `backward` can fill in ``grad``.
+    name : str, optional
+        What to call it in pictures and formulas.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        The array, as a read-only view; write with `assign` or ``t[i] = value``.
+    grad : Tensor or None
+        The gradient accumulated by `backward`; None before.
+
+    Raises
+    ------
+    DtypeError
+        For data that are not numbers, masked arrays, and gradients of integers.
+
+    Examples
+    --------
+    >>> from tinygrad_batch import Tensor
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "_data", "_name", "_node")
+    __array_priority__ = 1000
+
+    _data: np.ndarray
+    _node: Node | None
+    _name: str | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
+        if isinstance(data, Tensor):
+            data = data._data
+        array = checked_array(data)
+        if not isinstance(data, (np.ndarray, np.generic)) and (
+            array.dtype.kind == "f" or (requires_grad and array.dtype.kind in "iu")
+        ):
+            array = array.astype(_default["dtype"])
+        self._data = np.array(array) if array is data or array.base is not None else array
+        self._node = None
+        self._name = name
+        if requires_grad:
+            self.requires_grad_()
+
+    # --- what it is ----------------------------------------------------------------------------
+    @property
+    def data(self) -> np.ndarray:
+        view = self._data.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def shape(self) -> Shape:
+        """Lengths of the axes."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self._data.nbytes
+
+    @property
+    def name(self) -> str | None:
+        """What it is called in pictures and formulas."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        self._name = name
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a backward pass gives it a gradient."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not computed from a tensor that requires grad."""
+        return self._node is None or self._node.plan is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        node = self._node
+        if isinstance(node, Leaf):
+            grad = node.grad
+        elif node is not None and node.watch is not None:
+            grad = node.watch.grad
+        else:
+            return None
+        return grad if grad is None or type(grad) is Tensor else wrap(np.asarray(grad))
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if not isinstance(self._node, Leaf):
+            raise GraphError("only a leaf that requires grad has a gradient to set")
+        if value is None:
+            self._node.grad = None
+            return
+        array = operand(value)
+        if np.shape(array) != self.shape:
+            raise ShapeError(f"a gradient of shape {np.shape(array)} was given for a tensor of shape {self.shape}")
+        self._node.grad = np.array(array, self.dtype)
+
+    # --- reading -------------------------------------------------------------------------------
+    def numpy(self) -> np.ndarray:
+        """Return the array, as a read-only view; ``.numpy().copy()`` gives one to write on."""
+        return self.data
+
+    def item(self) -> Any:
+        """Return the single element as a Python number.
+
+        Raises
+        ------
+        ShapeError
+            If there is not exactly one element.
+        """
+        if self._data.size != 1:
+            raise ShapeError(f"item() needs a tensor of one element, not of shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def detach(self) -> Tensor:
+        """Return a tensor on the same memory that has no gradient."""
+        return wrap(self._data, None, self._name)
+
+    def clone(self) -> Tensor:
+        """Return a copy, connected to the graph."""
+        return ops.positive(self)
+
+    # --- gradients -----------------------------------------------------------------------------
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Start or stop asking for a gradient, in place; return the tensor itself.
+
+        Raises
+        ------
+        DtypeError
+            For integers and booleans, which have no gradient.
+        GraphError
+            If it was computed from a tensor that requires grad.
+        """
+        if not requires_grad:
+            if not self.is_leaf:
+                raise GraphError("this tensor was computed and its graph needs it", "Use detach() to get one without")
+            self._node = None
+        elif self._node is None:
+            if self._data.dtype.kind not in "fc":
+                raise DtypeError(f"a tensor of dtype {self.dtype} has no gradient", "Make it floating: .astype(float)")
+            self._node = Leaf(self._data.shape, self._data.dtype)
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a computed tensor in ``grad`` during the next backward pass."""
+        if self._node is None:
+            raise GraphError("this tensor does not require grad, so there is none to retain")
+        self._watch().retain = True
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Call ``hook(grad)`` when the complete gradient of this tensor is known.
+
+        Parameters
+        ----------
+        hook : callable
+            Gets the gradient as a Tensor; what it returns, unless None, takes its place.
+
+        Returns
+        -------
+        callable
+            Call it to remove the hook.
+        """
+        if self._node is None:
+            raise GraphError("this tensor does not require grad, so a hook would never be called")
+        hooks = self._watch().hooks
+        hooks.append(hook)
+        return lambda: hooks.remove(hook)
+
+    def _watch(self) -> Watch:
+        if self._node is None:
+            raise GraphError("this tensor does not require grad")
+        if self._node.watch is None:
+            self._node.watch = Watch()
+        return self._node.watch
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add the gradient of this tensor to ``grad`` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            Weight of each element, of the tensor's own shape; needed unless it has one element.
+        retain_graph : bool
+            Keep the graph, so that backward can be called again.
+        create_graph : bool
+            Record the backward pass too, so that gradients can be differentiated in turn.
+
+        Raises
+        ------
+        GraphError
+            If nothing requires grad, the tensor is not a scalar and no gradient is given, or the
+            graph was freed by an earlier backward pass.
+        InPlaceError
+            If a value that a rule needs was changed in place.
+
+        Examples
+        --------
+        >>> import tinygrad_batch as tb
+        >>> w = tb.tensor(3.0, requires_grad=True)
+        >>> (w ** 2).backward()
+        >>> w.grad
+        tensor(6.)
+        """
+        if self._node is None:
+            raise GraphError(
+                "backward() needs a tensor that was computed from one with requires_grad=True",
+                "Set requires_grad=True on what should be learned, and do not compute under no_grad()",
+            )
+        if gradient is None and self._data.ndim == 0 and state.plain and not create_graph:
+            seed = _ONE[self._data.dtype.char]
+        else:
+            seed = self._seed(gradient, create_graph)
+        backward(self._node, seed, retain_graph, create_graph)
+
+    def _seed(self, gradient: Any, create_graph: bool) -> Any:
+        """Return the gradient to start from, checked against this tensor."""
+        if state.abstract:
+            raise GraphError("there are no values under abstract(), so there is nothing to walk back")
+        if gradient is None:
+            if self._data.size != 1:
+                raise GraphError(
+                    f"backward() of a tensor of shape {self.shape} needs to know the weight of each element",
+                    "Reduce it to a scalar with .mean() or .sum(), or pass backward(gradient=...)",
+                )
+            seed = np.ones(self._data.shape, self._data.dtype)
+        else:
+            if create_graph and isinstance(gradient, Tensor) and gradient.shape == self.shape:
+                return gradient
+            seed = np.asarray(operand(gradient), self.dtype)
+            if seed.shape != self.shape:
+                raise ShapeError(f"backward() got a gradient of shape {seed.shape} for a tensor of shape {self.shape}")
+        return wrap(seed) if create_graph else seed
+
+    # --- writing -------------------------------------------------------------------------------
+    def assign(self, value: Any) -> Tensor:
+        """Overwrite all elements in place, without recording; return the tensor itself.
+
+        A backward pass that still needs the old elements will raise `InPlaceError`.
+        """
+        self[...] = value
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._node is not None and self._node.plan is not None:
+            raise InPlaceError("a computed tensor cannot be written to", "Use where() to choose, or detach() first")
+        if self._node is not None and state.grad:
+            raise InPlaceError("a leaf that requires grad is written under no_grad()", "with tb.no_grad(): t[...] = v")
+        if not self._data.flags.writeable:
+            raise InPlaceError("this tensor is on memory that is read-only", "Write to a clone()")
+        try:
+            self._data[_plain(index)] = operand(value)
+        except (ValueError, IndexError) as error:
+            raise ShapeError(f"assignment to a tensor of shape {self.shape}: {error}") from None
+        mark_written(self._data)
+
+    # --- operators -----------------------------------------------------------------------------
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return F.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return F.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return F.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.logical_or(self, other)
+
+    __hash__ = object.__hash__
+
+    # --- elementary functions --------------------------------------------------------------------
+    def abs(self) -> Tensor:
+        """Return the absolute values."""
+        return ops.abs(self)
+
+    def square(self) -> Tensor:
+        """Return the squares."""
+        return ops.square(self)
+
+    def sqrt(self) -> Tensor:
+        """Return the square roots."""
+        return ops.sqrt(self)
+
+    def reciprocal(self) -> Tensor:
+        """Return one over each element."""
+        return ops.reciprocal(self)
+
+    def exp(self) -> Tensor:
+        """Return e to the power of each element."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """Return the natural logarithms."""
+        return ops.log(self)
+
+    def sin(self) -> Tensor:
+        """Return the sines."""
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        """Return the cosines."""
+        return ops.cos(self)
+
+    def tanh(self) -> Tensor:
+        """Return the hyperbolic tangents."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """Return ``1 / (1 + exp(-x))`` of each element."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """Return the elements with the negative ones replaced by 0."""
+        return ops.relu(self)
+
+    def clip(self, low: Any = None, high: Any = None) -> Tensor:
+        """Return the elements limited to ``low`` and ``high``."""
+        return ops.clip(self, low=low, high=high)
+
+    def pow(self, exponent: Any) -> Tensor:
+        """Return each element to the power of ``exponent``."""
+        return F.power(self, exponent)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        """Return ``exp(x) / sum(exp(x))`` along ``axis``."""
+        return ops.softmax(self, axis=axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        """Return the logarithm of the softmax along ``axis``."""
+        return ops.log_softmax(self, axis=axis)
+
+    # --- reductions ------------------------------------------------------------------------------
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the sum over ``axis``."""
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the mean over ``axis``."""
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the product over ``axis``."""
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the largest elements over ``axis``."""
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Return the smallest elements over ``axis``."""
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        """Return the variance over ``axis``, divided by n - correction."""
+        return ops.var(self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def std(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
+        """Return the standard deviation over ``axis``, divided by n - correction."""
+        return ops.std(self, axis=axis, keepdims=keepdims, correction=correction)
+
+    # --- shape -------------------------------------------------------------------------------------
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its axes reversed."""
+        return ops.transpose(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The tensor with its last two axes exchanged."""
+        return ops.matrix_transpose(self)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Return the elements in another shape; one length may be -1."""
+        return ops.reshape(self, shape=_one_tuple(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """Return the tensor with its axes in the given order, by default reversed."""
+        return ops.transpose(self, axes=_one_tuple(axes) or None)
+
+    def permute(self, *axes: Any) -> Tensor:
+        """Return the tensor with its axes in the given order."""
+        return ops.transpose(self, axes=_one_tuple(axes))
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Return the tensor with two axes exchanged."""
+        return F.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Return the tensor without axes of length 1."""
+        return F.squeeze(self, axis)
+
+    def flatten(self, start: int = 0) -> Tensor:
+        """Return the tensor with all axes from ``start`` on joined into one."""
+        return F.flatten(self, start)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the tensor with another dtype; its gradient is cast back."""
+        return ops.astype(self, dtype=np.dtype(dtype))
+
+    def dot(self, other: Any) -> Tensor:
+        """Return the dot product of vectors, or the matrix product."""
+        return F.dot(self, other)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index=_plain(index))
+
+    # --- what NumPy users expect ---------------------------------------------------------------------
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise DtypeError("a tensor of no dimensions has no length")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ArgumentError(
+                f"a tensor of shape {self.shape} is neither true nor false", "Compare one element, or use .data.any()"
+            )
+        return bool(self._data.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iub":
+            raise DtypeError(f"only an integer tensor can be an index, not dtype {self.dtype}")
+        return int(self.item())
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._data == operand(value)).any())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._data, separator=", ", prefix="tensor(")
+        notes = "" if self.dtype in (_default["dtype"], np.bool_, np.int64) else f", dtype={self.dtype}"
+        notes += ", requires_grad=True" if self._node is not None else ""
+        return f"tensor({body}{notes})"
+
+    def __reduce__(self) -> Any:
+        raise GraphError("a tensor is not pickled", "Save .numpy() with numpy.save, or a module's state_dict()")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GraphError("only a leaf can be copied; a computed tensor belongs to its graph", "Use detach() first")
+        copy = wrap(self._data.copy(), None, self._name)
+        memo[id(self)] = copy
+        return copy.requires_grad_() if self._node is not None else copy
+
+    # --- NumPy protocols -------------------------------------------------------------------------------
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self._node is not None:
+            raise GraphError(
+                "this tensor requires grad, and as a NumPy array it would silently lose it", "Use .detach() or .data"
+            )
+        array = self.data if dtype is None else self._data.astype(dtype, copy=False)
+        return array.copy() if copy else array
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = NUMPY.get(ufunc)
+        if method == "__call__" and function is not None and not kwargs:
+            return function(*inputs)
+        what = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+        if kwargs.get("out") is not None:
+            raise ArgumentError(f"{what} with out= cannot write into or from a Tensor", "Leave out= away")
+        return _fall_through(what, lambda *a, **k: getattr(ufunc, method)(*a, **k), inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        function = NUMPY.get(func)
+        if function is not None:
+            return function(*args, **kwargs)
+        return _fall_through(f"numpy.{func.__name__}", func, args, kwargs)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return np.asarray(self).copy().__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self._data.__dlpack_device__()
+
+
+def _fall_through(what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Let NumPy compute where no gradient would be lost."""
+    tensors: list[Tensor] = []
+
+    def bare(value: Any) -> Any:
+        if type(value) is Tensor:
+            tensors.append(value)
+            return value._data
+        if isinstance(value, (list, tuple)):
+            return type(value)([bare(v) for v in value]) if not hasattr(value, "_fields") else value
+        return value
+
+    plain_args, plain_kwargs = [bare(a) for a in args], {k: bare(v) for k, v in kwargs.items()}
+    if state.grad and any(t._node is not None for t in tensors):
+        raise GraphError(
+            f"{what} has no derivative here, so the gradient would be lost", "Use .detach() where none is wanted"
+        )
+    out = function(*plain_args, **plain_kwargs)
+    return wrap(np.asarray(out)) if isinstance(out, (np.ndarray, np.generic)) and out.dtype.kind in "biufc" else out
+
+
+def _plain(index: Any) -> Any:
+    """Return an index with its Tensors replaced by their arrays."""
+    if isinstance(index, tuple):
+        return tuple(_plain(i) for i in index)
+    return index._data if type(index) is Tensor else index
+
+
+def _one_tuple(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return ``f(2, 3)`` and ``f((2, 3))`` alike as (2, 3)."""
+    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], (tuple, list)) else tuple(values)
