@@ -101,7 +101,8 @@ class Memory:
         if self.per_row_bytes:
             at = ", ".join(f"{n:,} rows: {format_bytes(self.at_rows(n))}" for n in (10, 1_000, 10_000))
             lines.append(f"grows with the batch         {at}")
-        lines.append(f"parameters                   {format_bytes(self.parameter_bytes)}   ({self.parameter_count:,} numbers)")
+        numbers = f"({self.parameter_count:,} numbers)"
+        lines.append(f"parameters                   {format_bytes(self.parameter_bytes)}   {numbers}")
         if self.timeline:
             step = self.timeline.index(self.peak_bytes) + 1
             lines.append(f"most at one time             {format_bytes(self.peak_bytes)}   (after step {step})")
@@ -114,6 +115,7 @@ def memory(trace: Trace) -> Memory:
     Parameters
     ----------
     trace : Trace
+        Of one batch; without a backward pass everything counts as still kept.
 
     Returns
     -------

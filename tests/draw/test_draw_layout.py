@@ -1,12 +1,14 @@
+import itertools
 import time
 
 import pytest
+from traces import chain, doubling, named, recurrent_net, residual_net, seed_net
+
 from tinygrad_batch.draw import draw
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.layout import line_width, place
 from tinygrad_batch.draw.measure import fit, width, wrap
 from tinygrad_batch.trace import Trace
-from traces import chain, doubling, named, recurrent_net, residual_net, seed_net
 
 LONG = "a_very_long_name_that_nobody_would_give_but_somebody_does_" * 3
 TRACES = {
@@ -38,7 +40,7 @@ def test_boxes_do_not_overlap(placed):
         boxes = columns[column]
         assert min(box.x for box in boxes) > right
         right = max(box.x + box.w for box in boxes)
-        for above, below in zip(boxes, boxes[1:], strict=False):
+        for above, below in itertools.pairwise(boxes):
             assert above.y + above.h < below.y
     assert right < placed.width
     assert all(box.y + box.h < placed.height for box in placed.boxes.values())
@@ -55,7 +57,10 @@ def test_text_fits_its_box(placed):
 def test_boxes_lie_in_the_frame_of_their_column(placed):
     for box in placed.boxes.values():
         assert any(
-            frame.x < box.x and box.x + box.w < frame.x + frame.w and frame.y < box.y and box.y + box.h < frame.y + frame.h
+            frame.x < box.x
+            and box.x + box.w < frame.x + frame.w
+            and frame.y < box.y
+            and box.y + box.h < frame.y + frame.h
             for frame in placed.columns
         )
 

@@ -1,6 +1,7 @@
+from traces import chain, recurrent_net, seed_net
+
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Trace
-from traces import chain, recurrent_net, seed_net
 
 
 def test_the_seed_net_keeps_28_8_kB():

@@ -1,11 +1,12 @@
 import pytest
+from traces import Builder, chain, doubling, recurrent_net, residual_net, seed_net
+
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.fold import OPS_LIMIT, ROWS_LIMIT, units
 from tinygrad_batch.draw.lanes import assign
 from tinygrad_batch.draw.reading import Reading
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, LEFT, RIGHT
 from tinygrad_batch.trace import Layer, Trace
-from traces import Builder, chain, doubling, recurrent_net, residual_net, seed_net
 
 
 def words(box):
@@ -98,7 +99,14 @@ def test_calls_of_one_layer_get_a_frame_each():
 
 def test_layers_in_layers():
     groups = compose(residual_net()).groups
-    assert [group.label for group in groups if group.level == 0] == ["Linear1", "Block1", "Block2", "Block3", "Linear5", "MSELoss"]
+    assert [group.label for group in groups if group.level == 0] == [
+        "Linear1",
+        "Block1",
+        "Block2",
+        "Block3",
+        "Linear5",
+        "MSELoss",
+    ]
     assert [group.label for group in groups if group.level == 1][:2] == ["Linear2", "Tanh1"]
 
 

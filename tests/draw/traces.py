@@ -117,14 +117,7 @@ class _Net:
             dv, g = self.gradients[out.id]
             a = [self.arrays[v.id] for v in inputs]
             n = [v.name for v in inputs]
-            rules = {
-                "matmul": lambda: [(g @ a[1].T, f"{dv.name} @ {n[1]}ᵀ"), (a[0].T @ g, f"{n[0]}ᵀ @ {dv.name}")],
-                "add": lambda: [(g, dv.name), (g, dv.name)],
-                "sub": lambda: [(g, dv.name), (-g, f"−{dv.name}")],
-                "tanh": lambda: [(g * (1 - self.arrays[out.id] ** 2), f"{dv.name} * (1 - {out.name}²)")],
-                "square": lambda: [(2 * a[0] * g, f"2 {n[0]} * {dv.name}")],
-                "mean": lambda: [(np.full_like(a[0], g / a[0].size), f"{dv.name} / {a[0].size}")],
-            }[op]()
+            rules = self._rules(op, g, dv.name, a, n, out)
             results = []
             for v, (d, formula) in zip(inputs, rules, strict=True):
                 if v.role in ("data", "constant"):
@@ -142,8 +135,23 @@ class _Net:
             if results:
                 self.b.step("backward", op, [dv], results, module=module, forward=number)
 
+    def _rules(
+        self, op: str, g: np.ndarray, dv: str, a: list[np.ndarray], n: list[str], out: Value
+    ) -> list[tuple[np.ndarray, str]]:
+        if op == "matmul":
+            return [(g @ a[1].T, f"{dv} @ {n[1]}ᵀ"), (a[0].T @ g, f"{n[0]}ᵀ @ {dv}")]
+        return {
+            "add": lambda: [(g, dv), (g, dv)],
+            "sub": lambda: [(g, dv), (-g, f"−{dv}")],
+            "tanh": lambda: [(g * (1 - self.arrays[out.id] ** 2), f"{dv} * (1 - {out.name}²)")],
+            "square": lambda: [(2 * a[0] * g, f"2 {n[0]} * {dv}")],
+            "mean": lambda: [(np.full_like(a[0], g / a[0].size), f"{dv} / {a[0].size}")],
+        }[op]()
+
     def update(self) -> None:
-        pairs = [(v, self.gradients[v.id][0]) for v in self.b.values if v.role == "parameter" and v.id in self.gradients]
+        pairs = [
+            (v, self.gradients[v.id][0]) for v in self.b.values if v.role == "parameter" and v.id in self.gradients
+        ]
         formulas = [(p, f"{p.name} ← {p.name} − {self.lr} {g.name}") for p, g in pairs]
         self.b.step("update", "SGD", [g for _, g in pairs], formulas)
 
@@ -152,7 +160,9 @@ class _Net:
         return self.source(name, "parameter", array, "weights" if len(shape) > 1 else "bias", path)
 
 
-def seed_net(rows: int = 100, backward: bool = True, update: bool = True, widths: Sequence[int] = (10, 15, 10, 1)) -> Trace:
+def seed_net(
+    rows: int = 100, backward: bool = True, update: bool = True, widths: Sequence[int] = (10, 15, 10, 1)
+) -> Trace:
     """``10 → 15 → 10 → 1`` with tanh and mean squared error."""
     count = len(widths) - 1
     layers: list[Layer] = [Layer("", "Sequential", "Sequential")]
@@ -165,7 +175,10 @@ def seed_net(rows: int = 100, backward: bool = True, update: bool = True, widths
     h = x = net.source("x", "data", data, "input rows")
     y = net.source("y", "data", np.sin(data[:, :1]) + 0.3, "target values")
     parameters = [
-        (net.parameter(f"W{k + 1}", widths[k], widths[k + 1], path=f"{2 * k}.weight"), net.parameter(f"b{k + 1}", widths[k + 1]))
+        (
+            net.parameter(f"W{k + 1}", widths[k], widths[k + 1], path=f"{2 * k}.weight"),
+            net.parameter(f"b{k + 1}", widths[k + 1]),
+        )
         for k in range(count)
     ]
     assert x is h

@@ -9,7 +9,20 @@ from tinygrad_batch.draw import wording
 from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Depth, Unit, calls, units
 from tinygrad_batch.draw.reading import Reading, ancestors, number_text
-from tinygrad_batch.draw.scene import BACKWARD, FORWARD, LEFT, RIGHT, Beat, Box, Edge, EdgeKind, Group, Heading, Run, Scene
+from tinygrad_batch.draw.scene import (
+    BACKWARD,
+    FORWARD,
+    LEFT,
+    RIGHT,
+    Beat,
+    Box,
+    Edge,
+    EdgeKind,
+    Group,
+    Heading,
+    Run,
+    Scene,
+)
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Result, Step, Trace
 
@@ -78,6 +91,7 @@ class _Composer:
             lines = ((Run("no gradient yet", "name"),), (Run("backward() was not called in this batch", "note"),))
             self.boxes.append(Box("note", "note", BACKWARD, offset + len(self.units) - 1, lines))
         held = memory(self.trace)
+        footer = wording.footer(self.reading, held, has_backward) if self.units else []
         scene = Scene(
             clean(title) if title is not None else self._title(has_backward),
             clean(self._subtitle(), 400),
@@ -86,7 +100,7 @@ class _Composer:
             self.boxes,
             list(self.edges.values()),
             self._groups(offset),
-            [(c, clean(h), clean(w, 600)) for c, h, w in wording.footer(self.reading, held, has_backward)],
+            [(c, clean(head), clean(words, 600)) for c, head, words in footer],
             rows=offset + len(self.units),
             folded=self.folded,
         )
@@ -304,7 +318,9 @@ class _Composer:
             left = [box for box in self.boxes if box.column == LEFT]
             parameters = any(box.kind == "parameter" for box in left)
             data = any(box.kind == "data" for box in left)
-            headings[LEFT] = Heading("PARAMETERS" if parameters else "DATA", "and data" if parameters and data else "", "parameter")
+            headings[LEFT] = Heading(
+                "PARAMETERS" if parameters else "DATA", "and data" if parameters and data else "", "parameter"
+            )
         if FORWARD in columns:
             where = ""
             if self.top is not None:
@@ -328,7 +344,9 @@ class _Composer:
         forward, backward = len(self.trace.phase("forward")), len(self.trace.phase("backward"))
         text = f"{forward} forward operation{'' if forward == 1 else 's'}, top to bottom"
         if has_backward:
-            text += f"; {backward} backward step{'' if backward == 1 else 's'}, bottom to top, each beside its operation"
+            text += (
+                f"; {backward} backward step{'' if backward == 1 else 's'}, bottom to top, each beside its operation"
+            )
         if self.reading.loss is not None and self.reading.loss.item is not None:
             text += f"; {clean(self.reading.loss.name, 40)} = {number_text(self.reading.loss.item)}"
         return text + "."

@@ -6,11 +6,12 @@ with several boxes is one node with a port for each.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from tinygrad_batch.draw.escape import dot as escaped
-from tinygrad_batch.draw.measure import fit
 from tinygrad_batch.draw.layout import Placed, PlacedBox
+from tinygrad_batch.draw.measure import fit
 from tinygrad_batch.draw.palette import Palette
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, STYLES, Edge, Scene
 
@@ -70,8 +71,8 @@ class _Writer:
         p = self.palette
         lines = [
             "digraph batch {",
-            f'graph [newrank=true rankdir=TB nodesep=0.32 ranksep=0.34 splines=true fontname="{_FONT}" fontsize=13 labelloc=t '
-            f'bgcolor="{p.background}" pad=0.25 outputorder=edgesfirst label={self._title()}];',
+            "graph [newrank=true rankdir=TB nodesep=0.32 ranksep=0.34 splines=true pad=0.25 outputorder=edgesfirst "
+            f'fontname="{_FONT}" fontsize=13 labelloc=t bgcolor="{p.background}" label={self._title()}];',
             f'node [shape=plain fontname="{_FONT}" fontsize=12];',
             f'edge [fontname="{_FONT}" fontsize=10 arrowsize=0.75 penwidth=1.6];',
         ]
@@ -97,7 +98,8 @@ class _Writer:
         words = "".join(
             f"<TR><TD>{self._font(line, 12, self.palette.muted)}</TD></TR>" for line in self.placed.subtitle if line
         )
-        return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2"><TR><TD>{title}</TD></TR>{words}<TR><TD> </TD></TR></TABLE>>'
+        rows = f"<TR><TD>{title}</TD></TR>{words}<TR><TD> </TD></TR>"
+        return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="2">{rows}</TABLE>>'
 
     def _column(self, column: int) -> list[str]:
         heading = self.scene.headings.get(column)
@@ -109,7 +111,7 @@ class _Writer:
         frame = f"{('parameter', 'forward', 'backward', 'parameter')[column]}_frame"
         words = f"<B>{escaped(heading.bold)}</B>  {escaped(heading.plain)}"
         lines = [
-            f"subgraph cluster_{column} {{ label=<{words}>; labeljust=l; fontsize=13; fontcolor=\"{colour}\"; "
+            f'subgraph cluster_{column} {{ label=<{words}>; labeljust=l; fontsize=13; fontcolor="{colour}"; '
             f'color="{p.rule}"; style="rounded,filled"; fillcolor="{getattr(p, frame)}"; penwidth=1.2; margin=12;'
         ]
         grouped = column in (FORWARD, BACKWARD)
@@ -125,8 +127,8 @@ class _Writer:
             for i in opens.get(row, ()):
                 label = escaped(fit(self.scene.groups[i].label, 160, 11)) or " "
                 lines.append(
-                    f'subgraph cluster_{column}_{i} {{ label=<{label}>; fontsize=11; fontcolor="{p.muted}"; labeljust=l; '
-                    f'style="rounded,filled"; color="{getattr(p, kind + "_group_rule")}"; '
+                    f"subgraph cluster_{column}_{i} {{ label=<{label}>; fontsize=11; labeljust=l; "
+                    f'fontcolor="{p.muted}"; style="rounded,filled"; color="{getattr(p, kind + "_group_rule")}"; '
                     f'fillcolor="{getattr(p, kind + "_group")}"; margin=8;'
                 )
             lines.append(self._node(self.cells[column, row]))
@@ -194,7 +196,7 @@ class _Writer:
         for row in sorted(rows):
             cells = sorted(rows[row])
             lines.append("{rank=same; " + " ".join(f"{node};" for _, node in cells) + "}")
-            for (_, one), (_, two) in zip(cells, cells[1:], strict=False):
+            for (_, one), (_, two) in itertools.pairwise(cells):
                 if (one, two) not in drawn:
                     lines.append(f"{one} -> {two} [style=invis];")
             node = next((node for column, node in cells if column == FORWARD), cells[0][1])

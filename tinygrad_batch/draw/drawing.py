@@ -56,6 +56,7 @@ def draw(
         What places the boxes. "auto" is the built-in layout for SVG and HTML, the same bytes on every
         machine, and Graphviz for PNG and PDF. A page always has the built-in layout.
     title : str, optional
+        Over the picture, instead of "One batch: forward, backward, update".
     history : sequence of float, or of sequences of float, optional
         The loss after each batch, or a list of them for each epoch; drawn in the page.
 
@@ -173,7 +174,9 @@ class Drawing:
             given = f"the suffix {target.suffix!r}" if target.suffix else "no suffix"
             raise DrawError(f"cannot save {target.name!r}: {given}", f"Use one of {' '.join(writers)}")
         if not target.parent.is_dir():
-            raise DrawError(f"cannot save {target.name!r}: there is no directory {str(target.parent)!r}", "Create it first")
+            raise DrawError(
+                f"cannot save {target.name!r}: there is no directory {str(target.parent)!r}", "Create it first"
+            )
         if target.is_dir():
             raise DrawError(f"cannot save {target.name!r}: it is a directory")
         made = writer()

@@ -84,7 +84,11 @@ def render(source: str, form: Literal["svg", "png", "pdf"], engine: EngineName =
             raise DrawError("the program `dot` is not on the PATH", HINT)
     if importlib.util.find_spec("pygraphviz") is not None:
         return _call(source, form)
-    missing = "pygraphviz is not installed" if engine == "pygraphviz" else f"a .{form} needs Graphviz, and no engine was found"
+    missing = (
+        "pygraphviz is not installed"
+        if engine == "pygraphviz"
+        else f"a .{form} needs Graphviz, and no engine was found"
+    )
     raise DrawError(missing, HINT)
 
 

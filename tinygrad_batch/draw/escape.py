@@ -22,18 +22,20 @@ _DROP = re.compile(
     "\ud800-\udfff"  # halves of surrogate pairs: cannot be encoded
     "\U000e0000-\U000e0fff]"  # invisible tags
 )
-_MARKS = re.compile("([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{2})"
-                    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_MARKS = re.compile(
+    "([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{2})"
+    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+"
+)
 _RTL = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]+"
 _RIGHT_TO_LEFT = re.compile(f"{_RTL}(?: +{_RTL})*")
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
-    """Return `text` as one short line of printable characters.
+    r"""Return `text` as one short line of printable characters.
 
     Examples
     --------
-    >>> clean("a\\x00b\\nc"), clean("w" * 9, limit=4)
+    >>> clean("a\x00b\nc"), clean("w" * 9, limit=4)
     ('ab c', 'www…')
     """
     if len(text) <= limit and _SUSPECT.search(text) is None:
@@ -55,17 +57,17 @@ def xml(text: str) -> str:
 
 
 def dot(text: str) -> str:
-    """Return `text` for a Graphviz HTML-like label; a backslash there would start an escape such as ``\\N``."""
+    r"""Return `text` for a Graphviz HTML-like label; a backslash there would start an escape such as ``\N``."""
     return html.escape(text, quote=True).replace("\\", "&#92;")
 
 
 def script_json(data: Any) -> str:
-    """Return JSON that can stand inside ``<script>``: pure ASCII, without ``<``, ``>`` and ``&``.
+    r"""Return JSON that can stand inside ``<script>``: pure ASCII, without ``<``, ``>`` and ``&``.
 
     Examples
     --------
     >>> script_json({"name": "</script>", "mean": float("nan")})
-    '{"name":"\\\\u003c/script\\\\u003e","mean":null}'
+    '{"name":"\\u003c/script\\u003e","mean":null}'
     """
     text = json.dumps(_finite(data), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

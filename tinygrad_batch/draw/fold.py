@@ -118,7 +118,7 @@ def _merge_activations(reading: Reading, rows: list[Unit]) -> list[Unit]:
     merged: list[Unit] = []
     for row in rows:
         before = merged[-1] if merged else None
-        if before is not None and before.label and "," not in before.label.rpartition(")")[2] and _joins(reading, before, row):
+        if before is not None and _joins(reading, before, row):
             merged[-1] = Unit(
                 before.forward + row.forward,
                 row.backward + before.backward,
@@ -131,6 +131,8 @@ def _merge_activations(reading: Reading, rows: list[Unit]) -> list[Unit]:
 
 
 def _joins(reading: Reading, before: Unit, row: Unit) -> bool:
+    if not before.label or "," in before.label.rpartition(")")[2]:  # one activation for each layer
+        return False
     if len(row.forward) != 1 or not (row.label or row.forward[0].op in ACTIVATIONS):
         return False
     step = row.forward[0]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 __all__ = ["assign"]
 
+Key = TypeVar("Key", bound=Hashable)
 
-def assign(spans: Mapping[Hashable, tuple[float, float]], most: int) -> dict[Hashable, int]:
+
+def assign(spans: Mapping[Key, tuple[float, float]], most: int) -> dict[Key, int]:
     """Give each span a lane in which it overlaps no other; the shortest run nearest to the boxes.
 
     A span that finds all lanes taken gets none: it is drawn as a stub instead.
@@ -21,7 +24,7 @@ def assign(spans: Mapping[Hashable, tuple[float, float]], most: int) -> dict[Has
     {'b': 0}
     """
     lanes: list[list[tuple[float, float]]] = []
-    found: dict[Hashable, int] = {}
+    found: dict[Key, int] = {}
     for key, (start, end) in sorted(spans.items(), key=lambda item: (item[1][1] - item[1][0], item[1][0])):
         for lane, taken in enumerate(lanes):
             at = bisect_left(taken, (start, end))

@@ -138,8 +138,8 @@ class _Layout:
         self.inset = 7 * scene.levels
         self.beside = self.inset + (7 if scene.levels else 14)  # from the boxes to the first lane
         self.backward_rows = sorted({box.row for box in self.columns[BACKWARD] if box.kind != "note"})
-        ends = {kind: {(edge.tail, edge.head) for edge in scene.edges if edge.kind == kind} for kind in ("kept", "start")}
-        self.both = ends["kept"] & ends["start"]
+        kept = {(edge.tail, edge.head) for edge in scene.edges if edge.kind == "kept"}
+        self.both = {(edge.tail, edge.head) for edge in scene.edges if edge.kind == "start"} & kept
         self.tracks = self._tracks()
         self.x: dict[int, float] = {}
         self.w: dict[int, float] = {}
@@ -183,10 +183,7 @@ class _Layout:
                 span = (ends[0], ends[1] + 0.9)
             old = spans[column].get(edge.value, span)
             spans[column][edge.value] = (min(old[0], span[0]), max(old[1], span[1]))
-        return {
-            column: {int(str(key)): lane for key, lane in assign(dict(found), LANES).items()}
-            for column, found in spans.items()
-        }
+        return {column: assign(found, LANES) for column, found in spans.items()}
 
     def _lanes(self, column: int) -> int:
         return max(self.tracks[column].values(), default=-1) + 1

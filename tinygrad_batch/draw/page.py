@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -39,17 +39,20 @@ def epochs(history: Sequence[float] | Sequence[Sequence[float]] | None) -> list[
     """
     if history is None or len(history) == 0:
         return []
+    parts: list[list[float]] = []
+    flat: list[float] = []
     try:
-        nested = [[float(loss) for loss in part] for part in history if not _is_number(part) for part in (part,)]  # type: ignore[union-attr]
-        if nested and len(nested) == len(history):
-            return [part for part in nested if part]
-        return [[float(loss) for loss in history]]  # type: ignore[arg-type]
+        for item in history:
+            if isinstance(item, Iterable):
+                parts.append([float(loss) for loss in item])
+            else:
+                flat.append(float(item))
     except (TypeError, ValueError):
-        raise ArgumentError("history is no list of losses", "Give numbers, or a list of numbers for each epoch") from None
-
-
-def _is_number(item: object) -> bool:
-    return hasattr(item, "__float__") and not hasattr(item, "__len__")
+        parts, flat = [[]], [0.0]
+    if parts and flat:
+        hint = "Give numbers, or a list of numbers for each epoch"
+        raise ArgumentError("history is no list of losses", hint)
+    return [flat] if flat else [part for part in parts if part]
 
 
 def render(trace: Trace, placed: Placed, theme: str, history: Sequence[Sequence[float]] = ()) -> str:

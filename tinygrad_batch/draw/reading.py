@@ -12,8 +12,10 @@ from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
 __all__ = ["ACTIVATIONS", "Reading", "number_text", "right_side", "shape_text", "size_text"]
 
 ACTIVATIONS = frozenset(
-    "tanh relu sigmoid gelu silu swish mish elu selu celu softplus softsign leaky_relu hardtanh relu6 log_softmax softmax "
-    "dropout logsigmoid".split()
+    """
+    tanh relu sigmoid gelu silu swish mish elu selu celu softplus softsign leaky_relu hardtanh relu6
+    log_softmax softmax logsigmoid dropout
+    """.split()  # noqa: SIM905 -- a list of words reads better
 )
 _LOSSES = {
     "MSELoss": "mean squared error",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tinygrad_batch.draw.escape import clean
+from tinygrad_batch.trace import Phase
 
 __all__ = ["BACKWARD", "FORWARD", "LEFT", "RIGHT", "STYLES", "Beat", "Box", "Edge", "Group", "Heading", "Run", "Scene"]
 
@@ -95,7 +96,7 @@ class Beat:
     """One numbered moment of the picture: the steps of the trace it stands for, and the boxes it fills."""
 
     number: int
-    phase: str
+    phase: Phase
     steps: tuple[int, ...]
     boxes: tuple[str, ...]
 

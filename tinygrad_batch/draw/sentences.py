@@ -57,11 +57,11 @@ _SENTENCES = {
     ),
     "reshape": ("The same numbers take another shape.", "The gradient takes the old shape again."),
     "transpose": ("Rows become columns.", "The gradient is turned back."),
-    "getitem": ("Some entries are picked.", "The gradient goes back to the entries that were picked; the others get 0."),
+    "getitem": ("Some entries are picked.", "The gradient goes back to the picked entries; the others get 0."),
     "concatenate": ("Values are put side by side.", "The gradient is cut into the parts again."),
     "max": ("The largest entry is picked.", "Only the largest entry gets the gradient."),
     "maximum": ("The larger of two values is taken, entry by entry.", "The gradient goes to the larger one."),
-    "conv2d": ("A small window of weights slides over each image.", "The gradient goes to the images and to the window."),
+    "conv2d": ("A small window of weights slides over each image.", "The gradient goes to images and window."),
 }
 
 
@@ -74,7 +74,7 @@ def sentence(op: str, phase: Phase, count: int = 1) -> str:
     'The gradient shrinks where tanh is flat.'
     """
     if phase == "update":
-        return "Every parameter takes one small step against its gradient. Nothing is kept any more: the next batch can start."
+        return "Every parameter takes one small step against its gradient. Then the next batch can start."
     if count > 1:
         if phase == "forward":
             return f"The rows pass through {count:,} operations."

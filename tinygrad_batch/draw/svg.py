@@ -39,7 +39,9 @@ def render(placed: Placed, palette: Palette, prefix: str | None = None) -> str:
     Parameters
     ----------
     placed : Placed
+        What to draw.
     palette : Palette
+        Its colours.
     prefix : str, optional
         Begins every id; from a hash of the content where none is given, so that several drawings can
         share one page.
@@ -81,7 +83,8 @@ def _markers(palette: Palette, mark: str) -> str:
     for kind, (_, _, colour) in _LINES.items():
         heads.append(
             f'<marker id="{mark}-to-{kind}" viewBox="0 0 10 8" refX="9" refY="4" markerWidth="10" markerHeight="8" '
-            f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L10 4L0 8Z" fill="{getattr(palette, colour)}"/></marker>'
+            'markerUnits="userSpaceOnUse" orient="auto">'
+            f'<path d="M0 0L10 4L0 8Z" fill="{getattr(palette, colour)}"/></marker>'
         )
     return "<defs>" + "".join(heads) + "</defs>"
 
@@ -102,7 +105,9 @@ def _words(placed: Placed, palette: Palette) -> list[str]:
 
 def _column(frame: PlacedFrame, palette: Palette) -> str:
     fill, colour = getattr(palette, f"{frame.kind}_frame"), getattr(palette, frame.kind)
-    plain = f'<tspan dx="{RUN_SPACE}" font-size="12" font-weight="normal">{xml(frame.plain)}</tspan>' if frame.plain else ""
+    plain = ""
+    if frame.plain:
+        plain = f'<tspan dx="{RUN_SPACE}" font-size="12" font-weight="normal">{xml(frame.plain)}</tspan>'
     return (
         f'<rect x="{_n(frame.x)}" y="{_n(frame.y)}" width="{_n(frame.w)}" height="{_n(frame.h)}" rx="10" '
         f'fill="{fill}" stroke="{palette.rule}" stroke-width="1.2"/>\n'
@@ -140,8 +145,8 @@ def _edge(placed: PlacedEdge, palette: Palette, mark: str) -> str:
     cap = ' stroke-linecap="round"' if edge.kind == "kept" else ""
     arrow = f' marker-end="url(#{mark}-to-{edge.kind})"' if placed.arrow else ""
     head = f' data-to="{edge.head}"' if edge.head else ""
-    text = f'<g data-kind="{edge.kind}" data-from="{edge.tail}"{head}><path d="{_path(placed.points)}" stroke="{colour}" '
-    text += f'stroke-width="{line}"{dash}{cap}{arrow}/>'
+    text = f'<g data-kind="{edge.kind}" data-from="{edge.tail}"{head}><path d="{_path(placed.points)}" '
+    text += f'stroke="{colour}" stroke-width="{line}"{dash}{cap}{arrow}/>'
     if placed.label:
         text += _text(*placed.label_at, placed.label, 10.5, colour, anchor="middle")
     return text + "</g>"
@@ -193,9 +198,6 @@ def _footer(placed: Placed, palette: Palette) -> list[str]:
     for y, colour, bold, plain in placed.footer:
         head = f'<tspan font-weight="bold" fill="{getattr(palette, colour)}">{xml(bold)}</tspan>' if bold else ""
         gap = ' dx="6"' if bold else ""
-        parts.append(
-            f'<text x="16" y="{_n(y)}" font-size="11">{head}<tspan{gap} fill="{palette.muted}">{xml(plain)}</tspan></text>'
-        )
+        words = f'<tspan{gap} fill="{palette.muted}">{xml(plain)}</tspan>'
+        parts.append(f'<text x="16" y="{_n(y)}" font-size="11">{head}{words}</text>')
     return parts
-
-

@@ -44,10 +44,11 @@ def render(scene: Scene) -> str:
     out = [scene.title, scene.subtitle] if scene.subtitle else [scene.title]
     heads = {column: f"{scene.headings[column].bold} {scene.headings[column].plain}".rstrip() for column in columns}
     if columns:
-        out += ["", _row(columns, widths, gap, heads, {}, ""), _row(columns, widths, gap, {c: "─" * widths[c] for c in columns}, {}, "")]
+        rules = {column: "─" * widths[column] for column in columns}
+        out += ["", _row(columns, widths, gap, heads, {}, ""), _row(columns, widths, gap, rules, {}, "")]
     for row in range(scene.rows):
         if row in labels:
-            out.append(_row(columns, widths, gap, {c: f"[{labels[row]}]" for c in (FORWARD,)}, {}, ""))
+            out.append(_row(columns, widths, gap, dict.fromkeys((FORWARD,), f"[{labels[row]}]"), {}, ""))
         here = {column: texts.get((row, column), []) for column in columns}
         forward = cells.get((row, FORWARD), [])
         for i in range(max(map(len, here.values()), default=0)):
@@ -57,7 +58,8 @@ def render(scene: Scene) -> str:
                 LEFT: "─>" if first and here.get(LEFT) else "",
                 BACKWARD: "-->" if first and here.get(RIGHT) else "",
             }
-            out.append(_row(columns, widths, gap, line, arrows, kept.get(forward[0].id, "") if first and forward else ""))
+            waits = kept.get(forward[0].id, "") if first and forward else ""
+            out.append(_row(columns, widths, gap, line, arrows, waits))
     out.append("")
     out += [f"{head} {words}" for _, head, words in scene.footer]
     return "\n".join(line.rstrip() for line in out).rstrip("\n") + "\n"

@@ -79,7 +79,7 @@ def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tup
             lines.append((Run.of(name, "name"), Run.of(right_side(result.formula), "formula")))
         if len(flows) > MORE:
             lines.append((Run(f"… {len(flows) - MORE:,} more", "formula"),))
-    last, result = flows[-1]
+    result = flows[-1][1]
     sums = dict.fromkeys(reading.sum_text(r.value, s) for s, r in flows)
     extra = next((text for text in sums if text), "")
     small = Run.of(size_text(reading.values[result.value]), "small")
@@ -91,10 +91,8 @@ def _only_parameters(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> t
     names = list(dict.fromkeys(reading.values[g].name for g in gradients))
     if not names:
         return (Run("no gradient is needed", "name"),), (Run("nothing flows on from here", "small"),)
-    if unit.single:
-        head = f"only {names_text(names)} {'is' if len(names) == 1 else 'are'} needed"
-    else:
-        head = "only parameters"
+    are = "is" if len(names) == 1 else "are"
+    head = f"only {names_text(names)} {are} needed" if unit.single else "only parameters"
     inside = {r.value for s in unit.forward for r in s.results}
     others = [
         reading.values[i]
@@ -172,13 +170,17 @@ def footer(reading: Reading, memory: Memory, drawn_backward: bool) -> list[tuple
     """Return the lines under the picture: memory, parameters, how to read it."""
     lines = []
     if memory.kept:
-        words = f"{names_text([clean(name, 40) for name in memory.kept_names[:8]] + list(memory.kept_names[8:]), 8)} = {format_bytes(memory.kept_bytes)}."
+        names = names_text([clean(name, 40) for name in memory.kept_names], 8)
+        words = f"{names} = {format_bytes(memory.kept_bytes)}."
         if memory.per_row_bytes:
             few, many = format_bytes(memory.at_rows(10)), format_bytes(memory.at_rows(10_000))
             words += f" It grows with the batch: 10 rows would keep {few}, 10,000 rows {many}."
         lines.append(("kept", "Memory kept for the backward pass (dotted lines):", words))
     if memory.parameter_count:
-        words = f"{memory.parameter_count:,} numbers, {format_bytes(memory.parameter_bytes)}, the same for every batch size; there anyway, so not counted above."
+        words = (
+            f"{memory.parameter_count:,} numbers, {format_bytes(memory.parameter_bytes)}, the same for every batch size"
+        )
+        words += "; there anyway, so not counted above." if memory.kept else "."
         lines.append(("parameter", "Parameters:", words))
     pairs = [(t, g) for g, t in reading.target.items() if reading.values[t].role == "parameter"]
     example = [clean(reading.values[i].name, 40) for i in reversed(min(pairs))] if pairs else None
