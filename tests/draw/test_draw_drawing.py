@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from traces import chain, named, recurrent_net, seed_net
 
-from tinygrad_batch.draw import draw, engine, engines, mimebundle
+from tinygrad_batch.draw import draw, engine, engines, fixed, mimebundle
 from tinygrad_batch.draw.palette import DARK, LIGHT, contrast
 from tinygrad_batch.errors import ArgumentError, DrawError
 from tinygrad_batch.trace import Trace
@@ -157,6 +157,22 @@ def test_graphviz_is_called_with_a_list_and_on_stdin(monkeypatch):
     assert command == ["/usr/bin/dot", "-Tsvg"]
     assert not options.get("shell")
     assert options["timeout"] > 0
+
+
+@needs_dot
+def test_graphviz_paints_the_built_in_layout_where_it_is():
+    drawing = draw(seed_net())
+    root = ET.fromstring(engine.render(fixed.source(drawing._placed, LIGHT), "svg", placed=True))
+    width, height = (float(root.attrib[name].removesuffix("pt")) for name in ("width", "height"))
+    assert abs(width - drawing._placed.width) <= 4
+    assert abs(height - drawing._placed.height) <= 4
+    assert len([e for e in root.iter() if e.attrib.get("class") == "edge"]) == len(drawing._placed.edges)
+
+
+def test_too_many_rows_for_pixels(tmp_path):
+    for name in ("auto", "dot"):
+        with pytest.raises(DrawError, match="too many"):
+            draw(chain(500), depth="ops", engine=name).save(tmp_path / "a.png")
 
 
 def test_large_graphs_never_go_to_graphviz(monkeypatch):

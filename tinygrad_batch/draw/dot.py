@@ -15,10 +15,10 @@ from tinygrad_batch.draw.measure import fit
 from tinygrad_batch.draw.palette import Palette
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, STYLES, Edge, Scene
 
-__all__ = ["source"]
+__all__ = ["BOXES", "EDGES", "FONT", "prefixed", "source"]
 
-_FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
-_BOXES = {
+FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
+BOXES = {
     "data": ("data", "data_fill", 1),
     "parameter": ("parameter", "parameter_fill", 2),
     "forward": ("forward", "forward_fill", 1),
@@ -28,7 +28,7 @@ _BOXES = {
     "gradient": ("parameter", "parameter_fill", 2),
     "note": ("muted", "background", 1),
 }
-_EDGES = {
+EDGES = {
     "data": ("data", ""),
     "parameter": ("parameter", ""),
     "forward": ("forward", ""),
@@ -72,9 +72,9 @@ class _Writer:
         lines = [
             "digraph batch {",
             "graph [newrank=true rankdir=TB nodesep=0.32 ranksep=0.34 splines=true pad=0.25 outputorder=edgesfirst "
-            f'fontname="{_FONT}" fontsize=13 labelloc=t bgcolor="{p.background}" label={self._title()}];',
-            f'node [shape=plain fontname="{_FONT}" fontsize=12];',
-            f'edge [fontname="{_FONT}" fontsize=10 arrowsize=0.75 penwidth=1.6];',
+            f'fontname="{FONT}" fontsize=13 labelloc=t bgcolor="{p.background}" label={self._title()}];',
+            f'node [shape=plain fontname="{FONT}" fontsize=12];',
+            f'edge [fontname="{FONT}" fontsize=10 arrowsize=0.75 penwidth=1.6];',
         ]
         for column in range(4):
             lines += self._column(column)
@@ -142,7 +142,7 @@ class _Writer:
         return f'{boxes[0].box.id} [label=<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0">{cells}</TABLE>>];'
 
     def _table(self, placed: PlacedBox) -> str:
-        line, fill, border = _BOXES[placed.box.kind]
+        line, fill, border = BOXES[placed.box.kind]
         colour = getattr(self.palette, line)
         size = f'WIDTH="{placed.w - placed.cell - 8:.0f}"'
         rows = []
@@ -167,7 +167,7 @@ class _Writer:
     def _edge(self, edge: Edge) -> str:
         assert edge.head is not None
         tail, head = self.placed.boxes[edge.tail].box, self.placed.boxes[edge.head].box
-        key, style = _EDGES[edge.kind]
+        key, style = EDGES[edge.kind]
         colour = getattr(self.palette, key)
         text = f'color="{colour}"{style}'
         if edge.label:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tinygrad_batch.draw import dot as dot_source
 from tinygrad_batch.draw import engine as graphviz_engine
-from tinygrad_batch.draw import page, svg, text
+from tinygrad_batch.draw import fixed, page, svg, text
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.engine import EngineName
 from tinygrad_batch.draw.escape import xml
@@ -30,6 +30,7 @@ __all__ = ["Drawing", "History", "draw", "mimebundle"]
 Theme = Literal["light", "dark"]
 History = Sequence[float] | Sequence[Sequence[float]]
 
+PAINTED_ROWS = 400  # beyond, a picture in pixels is too tall for most viewers
 DOT_ROWS = 150  # Graphviz needs minutes for more rows; the built-in layout milliseconds
 
 
@@ -53,8 +54,9 @@ def draw(
     theme : {"light", "dark"}
         Colours. A page follows the reader's system unless "dark" is asked for, and has a switch.
     engine : {"auto", "dot", "pygraphviz", "builtin"}
-        What places the boxes. "auto" is the built-in layout for SVG and HTML, the same bytes on every
-        machine, and Graphviz for PNG and PDF. A page always has the built-in layout.
+        What places the boxes. "auto" is the built-in layout: SVG and HTML have the same bytes on every
+        machine, PNG and PDF are painted by Graphviz, whichever of its engines is found. "dot" and
+        "pygraphviz" have Graphviz lay it out as well. A page always has the built-in layout.
     title : str, optional
         Over the picture, instead of "One batch: forward, backward, update".
     history : sequence of float, or of sequences of float, optional
@@ -186,10 +188,14 @@ class Drawing:
     def _rendered(self, form: Literal["png", "pdf"]) -> bytes:
         if self._engine == "builtin":
             raise DrawError(f"the built-in layout cannot write .{form}", "Use engine='auto', or save as .svg")
+        if self._engine == "auto":  # the built-in layout, painted by Graphviz
+            if self._scene.rows > PAINTED_ROWS:
+                hint = "Use depth='modules', or save as .svg or .html"
+                raise DrawError(f"{self._scene.rows:,} rows are too many for a .{form}", hint)
+            return graphviz_engine.render(fixed.source(self._placed, self._palette), form, placed=True)
         if self._large:
-            raise DrawError(
-                f"{self._scene.rows:,} rows are too many for a .{form}", "Use depth='modules', or save as .svg or .html"
-            )
+            hint = "Use engine='auto', or save as .svg"
+            raise DrawError(f"{self._scene.rows:,} rows are too many for the layout of Graphviz", hint)
         return graphviz_engine.render(self.source, form, self._engine)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

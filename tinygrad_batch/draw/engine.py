@@ -68,8 +68,10 @@ def _pygraphviz() -> Engine:
         return Engine("pygraphviz", True)
 
 
-def render(source: str, form: Literal["svg", "png", "pdf"], engine: EngineName = "auto") -> bytes:
-    """Let Graphviz render DOT source.
+def render(
+    source: str, form: Literal["svg", "png", "pdf"], engine: EngineName = "auto", *, placed: bool = False
+) -> bytes:
+    """Let Graphviz render DOT source; with `placed` it takes the positions in the source as they are.
 
     Raises
     ------
@@ -79,11 +81,11 @@ def render(source: str, form: Literal["svg", "png", "pdf"], engine: EngineName =
     if engine in ("auto", "dot"):
         path = shutil.which("dot")
         if path is not None:
-            return _run(path, source, form)
+            return _run(path, source, form, placed)
         if engine == "dot":
             raise DrawError("the program `dot` is not on the PATH", HINT)
     if importlib.util.find_spec("pygraphviz") is not None:
-        return _call(source, form)
+        return _call(source, form, placed)
     missing = (
         "pygraphviz is not installed"
         if engine == "pygraphviz"
@@ -92,8 +94,8 @@ def render(source: str, form: Literal["svg", "png", "pdf"], engine: EngineName =
     raise DrawError(missing, HINT)
 
 
-def _run(path: str, source: str, form: str) -> bytes:
-    command = [path, f"-T{form}"] + (["-Gdpi=144"] if form == "png" else [])
+def _run(path: str, source: str, form: str, placed: bool) -> bytes:
+    command = [path, f"-T{form}"] + ["-Kneato", "-n2"] * placed + ["-Gdpi=144"] * (form == "png")
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
@@ -106,14 +108,14 @@ def _run(path: str, source: str, form: str) -> bytes:
     return done.stdout
 
 
-def _call(source: str, form: str) -> bytes:
+def _call(source: str, form: str, placed: bool) -> bytes:
     try:
         import pygraphviz
 
         graph = pygraphviz.AGraph(string=source)
         if form == "png":
             graph.graph_attr["dpi"] = "144"
-        drawn = graph.draw(format=form, prog="dot")
+        drawn = graph.draw(format=form, prog="neato" if placed else "dot", args="-n2" if placed else "")
     except Exception as error:  # pygraphviz raises whatever its engine met, also a broken installation
         raise DrawError(f"pygraphviz failed: {str(error).splitlines()[0] if str(error) else error!r}", HINT) from error
     if not isinstance(drawn, bytes) or not drawn:

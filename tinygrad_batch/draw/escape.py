@@ -57,8 +57,11 @@ def xml(text: str) -> str:
 
 
 def dot(text: str) -> str:
-    r"""Return `text` for a Graphviz HTML-like label; a backslash there would start an escape such as ``\N``."""
-    return html.escape(text, quote=True).replace("\\", "&#92;")
+    r"""Return `text` for a Graphviz HTML-like label.
+
+    Graphviz decodes entities first and expands escapes such as ``\N`` after that, so a backslash is doubled.
+    """
+    return html.escape(text, quote=True).replace("\\", "&#92;&#92;")
 
 
 def script_json(data: Any) -> str:

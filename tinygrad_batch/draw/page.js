@@ -252,12 +252,19 @@
     for (const edge of edges) {
       const inside = path.size > 1 ? path.has(edge.from) && path.has(edge.to) : edge.from === name || edge.to === name;
       edge.node.classList.toggle("aside", !inside);
+      edge.node.classList.toggle("path", inside);
     }
     if (path.size === 1) for (const { from, to } of edges) {
       if (from === name && to) path.add(to);
       if (to === name) path.add(from);
     }
-    for (const [id, box] of byId) box.classList.toggle("aside", !path.has(id));
+    for (const [id, box] of byId) {
+      box.classList.toggle("aside", !path.has(id));
+      box.classList.toggle("path", path.has(id));
+    }
+  };
+  const untrace = () => {
+    for (const node of picture.querySelectorAll("g.aside, g.path")) node.classList.remove("aside", "path");
   };
   if (edges.length <= 1500 && matchMedia("(hover: hover)").matches) {
     let waiting = 0;
@@ -266,12 +273,12 @@
       const box = event.target.closest("g[data-kind][id]");
       waiting = setTimeout(() => {
         if (box && !timer) trace(box.id.slice(box.id.indexOf("-") + 1));
-        else for (const node of picture.querySelectorAll("g.aside")) node.classList.remove("aside");
+        else untrace();
       }, box ? 350 : 60);
     });
     picture.addEventListener("pointerleave", () => {
       clearTimeout(waiting);
-      for (const node of picture.querySelectorAll("g.aside")) node.classList.remove("aside");
+      untrace();
     });
   }
 
