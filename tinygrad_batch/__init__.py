@@ -1,6 +1,8 @@
 """tinygrad_batch: what happens in one batch of training, and why there are batches and epochs."""
 
 
+from . import data, nn, optim
+from .capture import capture
 from .creation import (
     arange,
     asarray,
@@ -17,6 +19,8 @@ from .creation import (
     zeros,
     zeros_like,
 )
+from .data import DataIterator
+from .ops import *
 from .functional import (
     dot,
     expand_dims,
@@ -33,8 +37,8 @@ from .functional import (
     swapaxes,
 )
 from .op import op
-from .ops import *
 from .state import abstract, enable_grad, is_grad_enabled, no_grad
 from .tensor import Tensor, get_default_dtype, set_default_dtype
+from .trace import Trace
 
 __version__ = "0.1.0"
