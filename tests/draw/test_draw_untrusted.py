@@ -117,7 +117,7 @@ def test_graphviz_shows_the_name_as_it_is():
     for name in ("<b>x</b>", "a\\Nb", "&amp;", "c\\", "{p|q}", 'say "x"'):
         drawing = draw(named(name))
         painted = fixed.source(drawing._placed, LIGHT)
-        for source, options in ((drawing.source, []), (painted, ["-Kneato", "-n2"])):
+        for source, options in ((drawing.source, []), (painted, ["-Knop2"])):
             command = ["dot", *options, "-Tsvg"]
             done = subprocess.run(command, input=source.encode(), capture_output=True, check=True, timeout=60)
             words = [e.text.replace("\xa0", " ") for e in ET.fromstring(done.stdout).iter() if e.tag.endswith("}text")]

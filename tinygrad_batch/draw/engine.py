@@ -95,7 +95,7 @@ def render(
 
 
 def _run(path: str, source: str, form: str, placed: bool) -> bytes:
-    command = [path, f"-T{form}"] + ["-Kneato", "-n2"] * placed + ["-Gdpi=144"] * (form == "png")
+    command = [path, f"-T{form}"] + ["-Knop2"] * placed + ["-Gdpi=144"] * (form == "png")
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
@@ -115,7 +115,7 @@ def _call(source: str, form: str, placed: bool) -> bytes:
         graph = pygraphviz.AGraph(string=source)
         if form == "png":
             graph.graph_attr["dpi"] = "144"
-        drawn = graph.draw(format=form, prog="neato" if placed else "dot", args="-n2" if placed else "")
+        drawn = graph.draw(format=form, prog="nop2" if placed else "dot")
     except Exception as error:  # pygraphviz raises whatever its engine met, also a broken installation
         raise DrawError(f"pygraphviz failed: {str(error).splitlines()[0] if str(error) else error!r}", HINT) from error
     if not isinstance(drawn, bytes) or not drawn:

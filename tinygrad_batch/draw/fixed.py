@@ -1,6 +1,6 @@
 """The built-in layout as DOT with every position given, so that Graphviz only paints it: for PNG and PDF.
 
-To be rendered with ``dot -Kneato -n2``, which takes the positions as they are, in linear time.
+To be rendered with ``dot -Knop2``, which takes the positions as they are, in linear time.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class _Writer:
             f'<TR><TD {size} ALIGN="{align}">{cells or " "}</TD></TR></TABLE>>'
         )
         left = x if align == "LEFT" else x - room / 2
-        return self._node(left, y - tall * 0.77, room, tall, f"shape=none label={table}")
+        # A little larger than the table in it, or Graphviz warns.
+        return self._node(left - 3, y - tall * 0.77 - 3, room + 6, tall + 6, f"shape=none label={table}")
 
     def _font(self, text: str, size: float, bold: bool, colour: str) -> str:
         words = escaped(text)
