@@ -21,10 +21,9 @@ from .op import Rule
 from .state import state
 
 _ndarray = np.ndarray
-# A gradient with more elements than LARGE is computed in blocks that stay in the cache, and written
-# over the gradient it came from, so that the two never stand side by side.
-BLOCK = 8192
-LARGE = 4 * BLOCK
+# A gradient of more bytes than this is computed in blocks of so many, which stay in the cache, and
+# written over the gradient it came from, so that the two never stand side by side.
+BLOCK_BYTES = 1 << 17
 
 
 def backward(
@@ -95,13 +94,18 @@ def backward(
             for rule, arguments, parent in zip(plan.rules, (kept,) if plan.single else kept, parents):  # noqa: B905 (hot)
                 if special:
                     grad = next(computed)
-                elif plan.blocks and g.size > LARGE:
+                elif plan.blocks and g.nbytes > BLOCK_BYTES:
                     grad = _in_blocks(rule, g, arguments, not shared)
                 else:
                     grad = rule(g, *arguments)
                 aliased = create_graph or grad is g or grad.base is not None
                 if parent.plan is None and parent.watch is None and found is None:
-                    _accumulate(parent, grad, aliased)
+                    if aliased or parent.grad is not None or grad.shape != parent.shape:  # type: ignore[attr-defined]
+                        _accumulate(parent, grad, aliased)
+                    elif grad.dtype is parent.dtype and type(grad) is _ndarray:  # type: ignore[attr-defined]
+                        parent.grad = grad  # type: ignore[attr-defined]
+                    else:
+                        _accumulate(parent, grad, aliased)
                 elif parent.number in waiting:
                     waiting[parent.number] = waiting[parent.number][0] + grad, False
                 elif following is None and not heap:
@@ -136,9 +140,6 @@ def _recorded(node: Node, g: Any) -> list[Any]:
 
 def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
     """Add ``grad`` to the gradient of a leaf, which never shares its array with another tensor."""
-    if leaf.grad is None and not is_shared and grad.shape == leaf.shape and grad.dtype is leaf.dtype:
-        leaf.grad = grad if type(grad) is _ndarray else np.asarray(grad)
-        return
     if grad.shape != leaf.shape:
         raise ShapeError(
             f"a derivative rule returned a gradient of shape {grad.shape} for a leaf of shape {leaf.shape}",
@@ -162,8 +163,9 @@ def _in_blocks(rule: Rule, g: np.ndarray, kept: tuple[Any, ...], overwrite: bool
     out = g if overwrite and g.flags.writeable else np.empty_like(g)
     flat_out, flat_g = out.reshape(-1), g.reshape(-1)
     flat = [a.reshape(-1) if type(a) is _ndarray else a for a in kept]
-    for start in range(0, g.size, BLOCK):
-        part = slice(start, start + BLOCK)
+    block = BLOCK_BYTES // g.itemsize
+    for start in range(0, g.size, block):
+        part = slice(start, start + block)
         flat_out[part] = rule(flat_g[part], *[a[part] if type(a) is _ndarray else a for a in flat])
     return out
 

@@ -230,7 +230,8 @@ def _ternary(entry: Op) -> Callable[..., Any]:
     slow = _general_caller(entry)
     if entry.elementwise or entry.differentiable != (0, 1, 2):
         return slow
-    plans: dict[tuple[bool, bool, bool], tuple[Any, ...]] = {}
+    all_three, last_two = entry.plan((0, 1, 2)), entry.plan((1, 2))
+    first, second, third = _pickers(entry, all_three)
 
     def call(a: Any, b: Any, c: Any, /) -> Any:
         if not (type(a) is Tensor and type(b) is Tensor and type(c) is Tensor and state.plain):
@@ -244,25 +245,15 @@ def _ternary(entry: Op) -> Callable[..., Any]:
         out._data = data
         out._name = out._node = None
         p, q, r = a._node, b._node, c._node
-        if p is None and q is None and r is None:
-            return out
         if not aligned(x, y, z):
             return slow(a, b, c)
-        needed = p is not None, q is not None, r is not None
-        found = plans.get(needed)
-        if found is None:
-            plan = entry.plan(tuple(i for i in range(3) if needed[i]))
-            found = plans[needed] = plan, *_pickers(entry, plan)
         values = x, y, z, data
-        if len(found) == 4:
-            plan, first, second, third = found
-            out._node = Node(plan, (p, q, r), (first(values), second(values), third(values)))
-        elif len(found) == 3:
-            plan, first, second = found
-            out._node = Node(plan, (q, r) if p is None else (p, r) if q is None else (p, q), (first(values), second(values)))
-        else:
-            plan, first = found
-            out._node = Node(plan, (p or q or r,), first(values))
+        if p is not None and q is not None and r is not None:
+            out._node = Node(all_three, (p, q, r), (first(values), second(values), third(values)))
+        elif q is not None and r is not None:  # the first layer: its input is data
+            out._node = Node(last_two, (q, r), (second(values), third(values)))
+        elif p is not None or q is not None or r is not None:
+            return slow(a, b, c)
         return out
 
     return call

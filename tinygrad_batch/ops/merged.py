@@ -14,7 +14,8 @@ from ..op import case, op
 from .arithmetic import add, subtract
 from .elementary import square
 from .linear_algebra import matmul
-from .reductions import mean, sum
+from .reductions import mean
+from .shaping import sum_rows
 
 
 def _affine(x: Any, w: Any, b: Any) -> Any:
@@ -42,7 +43,9 @@ def _mean_square(a: Any, b: Any) -> Any:
     if a.shape != b.shape:
         _mean_square_shape(a.shape, b.shape)
     e = a - b
-    return np.vdot(e, e) / np.asarray(e.size, e.dtype)
+    if e.dtype.kind != "f" or e.size == 0:
+        return np.mean(np.square(e))
+    return np.array(float(np.vdot(e, e)) / e.size, e.dtype)
 
 
 affine = op(
@@ -53,7 +56,7 @@ affine = op(
     cases=[case((4, 2), (2, 3), (3,)), case((0, 2), (2, 3), (3,))],
     dx=lambda g, w: matmul(g, w.T),
     dw=lambda g, x: matmul(x.T, g),
-    db=lambda g: sum(g, 0),
+    db=lambda g: sum_rows(g),
 )  # fmt: skip
 mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,

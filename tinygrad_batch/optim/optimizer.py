@@ -15,6 +15,7 @@ from ..tensor import Tensor
 # A parameter larger than this is updated in blocks that stay in the cache, instead of through
 # temporaries of its own size.
 BLOCK = 16384
+_ndarray = np.ndarray
 
 
 class Optimizer:
@@ -47,6 +48,7 @@ class Optimizer:
         self.lr = not_negative("lr", lr)
         self.steps = 0
         self.kept: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
+        self._pairs: list[tuple[Any, dict[str, np.ndarray]]] = list(zip(self.parameters, self.kept, strict=True))
         self._writer = Writer([p._data for p in self.parameters])
 
     def zero_grad(self) -> None:
@@ -58,25 +60,34 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
         self.steps += 1
-        changed = []
-        for parameter, kept in zip(self.parameters, self.kept, strict=True):
-            grad = getattr(parameter._node, "grad", None)
-            if grad is None:
+        update, slots = self.update, self.slots
+        for parameter, kept in self._pairs:
+            node = parameter._node
+            if node is None or node.grad is None:
                 continue
-            changed.append(parameter)
-            if not kept:
-                for slot in self.slots:
-                    kept[slot] = np.zeros_like(parameter._data)
-            arrays = [parameter._data, grad if type(grad) is np.ndarray else grad._data, *kept.values()]
-            if arrays[0].size > BLOCK and all(a.flags.c_contiguous for a in arrays):
-                flat = [a.reshape(-1) for a in arrays]
-                for start in range(0, arrays[0].size, BLOCK):
-                    self.update(*[a[start : start + BLOCK] for a in flat])
+            value, grad = parameter._data, node.grad
+            if type(grad) is not _ndarray:
+                grad = grad._data
+            if slots and not kept:
+                kept.update({slot: np.zeros_like(value) for slot in slots})
+            if value.size > BLOCK:
+                self._update_in_blocks(value, grad, *kept.values())
+            elif kept:
+                update(value, grad, *kept.values())
             else:
-                self.update(*arrays)
+                update(value, grad)
         self._writer.mark()
         if state.recorder is not None:
+            changed = [p for p in self.parameters if p.grad is not None]
             state.recorder.update(type(self).__name__, [(p, self.formula) for p in changed])
+
+    def _update_in_blocks(self, *arrays: np.ndarray) -> None:
+        if not all(a.flags.c_contiguous for a in arrays):
+            return self.update(*arrays)
+        flat = [a.reshape(-1) for a in arrays]
+        for start in range(0, arrays[0].size, BLOCK):
+            self.update(*[a[start : start + BLOCK] for a in flat])
+        return None
 
     def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
         """Change ``value`` and ``kept`` in place; ``grad`` stays as it is. A subclass writes this."""
@@ -124,6 +135,7 @@ class Optimizer:
                     raise StateError(f"{slot} of parameter {i} has shape {np.shape(array)}, the parameter {parameter.shape}")
             fresh.append({slot: np.array(array, parameter.dtype) for slot, array in kept.items()})
         self.kept = fresh
+        self._pairs = list(zip(self.parameters, fresh, strict=True))
         self.steps = int(saved["steps"])
         for key, value in saved["hyperparameters"].items():
             setattr(self, key, tuple(value) if isinstance(value, list) else value)

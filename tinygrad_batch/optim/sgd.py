@@ -57,6 +57,9 @@ class SGD(Optimizer):
         self.slots = ("velocity",) if momentum else ()
 
     def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+        if not kept and not self.weight_decay:
+            value -= self.lr * grad
+            return
         if self.weight_decay:
             grad = grad + self.weight_decay * value
         if kept:
