@@ -28,6 +28,8 @@ from tinygrad_batch.trace import Result, Step, Trace
 
 __all__ = ["compose"]
 
+_CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+
 
 def compose(trace: Trace, depth: Depth = "auto", title: str | None = None) -> Scene:
     """Return the scene of one batch.
@@ -256,7 +258,7 @@ class _Composer:
         if outer and outer.count(outer[0]) == len(outer) and len(outer) > 0.7 * len(chains) and len(outer) > 4:
             # A layer around nearly everything tells nothing.
             chains = [chain[1:] if chain[:1] == outer[:1] else chain for chain in chains]
-        chains = [[chain[0], chain[-1]] if len(chain) > 2 else chain for chain in chains]
+        chains = [chain[:2] for chain in chains]
         groups: list[Group] = []
         first = 0
         for key, run in groupby(chains, key=lambda chain: chain[0] if chain else None):
@@ -293,11 +295,13 @@ class _Composer:
                 yield []
                 continue
             paths = ancestors(unit.path)
-            yield [
+            chain = [
                 (path, call.get((unit.forward[0].number, level), 0))
                 for level, path in enumerate(paths, 1)
                 if path in self.reading.layers or (path == unit.path and not self.folded)
             ]
+            # A container with layers inside says nothing that they do not say.
+            yield [key for key in chain if key is chain[-1] or self.reading.kind(key[0]) not in _CONTAINERS]
 
     def _title(self, has_backward: bool) -> str:
         if any(unit.label and not unit.hidden for unit in self.units):

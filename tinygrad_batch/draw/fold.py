@@ -59,9 +59,8 @@ def units(reading: Reading, depth: Depth = "auto") -> tuple[list[Unit], bool]:
     strays = [
         Unit((), (step,)) for step in reading.trace.phase("backward") if step.forward is None or _lost(reading, step)
     ]
-    each = [Unit((step,), tuple(reading.mirrors.get(step.number, ())), step.module) for step in forward]
     if depth == "ops" or (depth == "auto" and len(forward) <= OPS_LIMIT):
-        return each + strays, False
+        return _plain(reading, forward) + strays, False
     rows = _layers(reading, forward) + strays
     folded = any(not row.single for row in rows)
     return (_capped(rows) if len(rows) > ROWS_LIMIT else rows), folded or len(rows) > ROWS_LIMIT
@@ -100,10 +99,20 @@ def _layers(reading: Reading, forward: tuple[Step, ...]) -> list[Unit]:
     deepest = max((len(ancestors(step.module)) for step in forward), default=1)
     rows: list[Unit] = []
     for level in range(deepest, 0, -1):
-        rows = _merge_activations(reading, [_unit(reading, path, run) for path, run in calls(reading, forward, level)])
+        groups = calls(reading, forward, level)
+        # A layer with layers inside is a frame; what it computes itself stays one row per operation.
+        around = {outer for path in {path for path, _ in groups} for outer in ancestors(path)[:-1]}
+        rows = []
+        for path, run in groups:
+            rows += _plain(reading, run) if path in around else [_unit(reading, path, run)]
+        rows = _merge_activations(reading, rows)
         if len(rows) <= ROWS_LIMIT:
             break
     return rows
+
+
+def _plain(reading: Reading, steps: Iterable[Step]) -> list[Unit]:
+    return [Unit((step,), tuple(reading.mirrors.get(step.number, ())), step.module) for step in steps]
 
 
 def _unit(reading: Reading, path: str, steps: list[Step]) -> Unit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from math import prod
 
@@ -9,7 +10,7 @@ from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.memory import format_bytes
 from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
 
-__all__ = ["ACTIVATIONS", "Reading", "number_text", "right_side", "shape_text", "size_text"]
+__all__ = ["ACTIVATIONS", "Reading", "last_clause", "number_text", "right_side", "shape_text", "size_text"]
 
 ACTIVATIONS = frozenset(
     """
@@ -17,6 +18,7 @@ ACTIVATIONS = frozenset(
     log_softmax softmax logsigmoid dropout
     """.split()  # noqa: SIM905 -- a list of words reads better
 )
+_SIGN = re.compile(r" (?:\+=|=|←) ")
 _LOSSES = {
     "MSELoss": "mean squared error",
     "L1Loss": "mean absolute error",
@@ -57,12 +59,26 @@ def size_text(value: Value) -> str:
 
 
 def right_side(formula: str) -> str:
-    """Return what stands after the name in a formula, with its sign: ``= tanh(z1)``."""
-    for sign in (" += ", " = ", " ← "):
-        head, found, tail = formula.partition(sign)
-        if found and head:
-            return f"{sign.strip()} {tail}"
-    return formula
+    """Return what stands after the name in a formula, with its sign.
+
+    Examples
+    --------
+    >>> right_side("h1 = tanh(z1)"), right_side("dW += xᵀ @ dm")
+    ('= tanh(z1)', '+= xᵀ @ dm')
+    """
+    found = _SIGN.search(formula)
+    return formula[found.start() + 1 :] if found else formula
+
+
+def last_clause(formula: str) -> str:
+    """Return the last of several formulas: of an update, the one that changes the parameter.
+
+    Examples
+    --------
+    >>> last_clause("m ← 0.9 m + 0.1 dW; W ← W − 0.01 m")
+    'W ← W − 0.01 m'
+    """
+    return formula.rpartition("; ")[2]
 
 
 class Reading:
@@ -213,7 +229,7 @@ class Reading:
                 parts.append(_LOSSES.get(kind) or clean(kind, 40))
         update = next((s for s in self.trace.steps if s.phase == "update" and s.results), None)
         if update is not None:
-            parts.append(f"{clean(update.op, 40)}: {clean(update.results[0].formula, 80)}")
+            parts.append(f"{clean(update.op, 40)}: {clean(last_clause(update.results[0].formula), 80)}")
         return ", ".join(parts)
 
     def _widths(self) -> list[int]:

@@ -6,7 +6,7 @@ import re
 
 from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Unit
-from tinygrad_batch.draw.reading import Reading, number_text, right_side, shape_text, size_text
+from tinygrad_batch.draw.reading import Reading, last_clause, number_text, right_side, shape_text, size_text
 from tinygrad_batch.draw.scene import Line, Run
 from tinygrad_batch.memory import Memory, format_bytes
 from tinygrad_batch.trace import Result, Step, Value
@@ -135,7 +135,10 @@ def gradient_lines(reading: Reading, results: list[tuple[Step, Result]], updated
     formulas = [reading.updates.get(p, [])[-1:] for p in parameters]
     if not all(formulas):
         return head, (Run("not updated in this batch", "small"),)
-    pairs = [(reading.values[p].name, g.name, f[0]) for p, g, f in zip(parameters, gradients, formulas, strict=True)]
+    pairs = [
+        (reading.values[p].name, g.name, last_clause(f[0]))
+        for p, g, f in zip(parameters, gradients, formulas, strict=True)
+    ]
     return head, (Run.of(_joint_formula(pairs), "strong"),)
 
 
