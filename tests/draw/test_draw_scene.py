@@ -215,3 +215,29 @@ def test_lanes_never_overlap(most):
         for b, other in lanes.items():
             if a < b and lane == other:
                 assert spans[a][1] <= spans[b][0] or spans[b][1] <= spans[a][0]
+
+
+def test_an_update_of_several_formulas_shows_the_one_of_the_parameter():
+    b = Builder(3)
+    x = b.value("x", "data", [[1.0]] * 3)
+    w = b.value("W", "parameter", [[2.0]])
+    z = b.value("z", "activation", [[2.0]] * 3)
+    b.step("forward", "matmul", [x, w], [(z, "z = x @ W")], [x, w])
+    dz = b.value("dz", "gradient", [[1.0]] * 3)
+    dw = b.value("dW", "gradient", [[3.0]])
+    b.step("backward", "matmul", [dz], [(dw, "dW = zeros[…] += xᵀ @ dz")], forward=1)
+    b.step("update", "Momentum", [dw], [(w, "m ← 0.9 m + dW; W ← W − 0.1 m")])
+    scene = compose(b.trace())
+    assert words(by_id(scene)["u1"]) == ["dW = zeros[…] += xᵀ @ dz 1 × 1", "W ← W − 0.1 m"]
+    assert "Momentum: W ← W − 0.1 m" in scene.subtitle
+
+
+def test_containers_get_no_frame_and_their_own_operations_a_row_each():
+    trace = residual_net()
+    layers = (Layer("blocks", "Sequential", "Sequential"), *trace.layers)
+    trace = Trace(trace.values, trace.steps, layers, trace.rows)
+    assert "Sequential" not in [group.label for group in compose(trace).groups]
+    folded = compose(trace, "modules")
+    firsts = [words(box)[0] for box in folded.column(FORWARD)]
+    assert firsts[2:4] == ["Linear(12 → 12), tanh a1", "add h1 = a1 + h0"]
+    assert [group.label for group in folded.groups] == ["Block1", "Block2", "Block3"]

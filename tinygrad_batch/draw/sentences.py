@@ -12,24 +12,24 @@ _SENTENCES = {
         "Each row is multiplied by the weights: every output is a weighted sum of the inputs.",
         "The product sends the gradient to both sides: to its input, and to the weights.",
     ),
-    "linear": (
+    "affine": (
         "Each row is multiplied by the weights, and the bias is added.",
         "The gradient goes to the input, the weights and the bias.",
     ),
     "add": ("Two values are added, entry by entry.", "A sum passes its gradient on unchanged to each of its terms."),
-    "sub": (
+    "subtract": (
         "One value is taken from the other, entry by entry.",
         "A difference passes its gradient on, with the sign turned for the second term.",
     ),
-    "mul": (
+    "multiply": (
         "Two values are multiplied, entry by entry.",
         "Each factor gets the gradient times the other factor.",
     ),
-    "div": (
+    "divide": (
         "One value is divided by the other, entry by entry.",
         "The gradient is divided by the denominator; the denominator gets its own share.",
     ),
-    "neg": ("The sign is turned.", "The gradient turns its sign."),
+    "negative": ("The sign is turned.", "The gradient turns its sign."),
     "square": ("Each entry is squared: large errors count more.", "The gradient of a square is twice the entry."),
     "mean": ("All entries become one number, their mean.", "Every entry has the same share in the mean."),
     "sum": ("Entries are added up.", "Each entry of a sum gets the gradient of the sum."),
@@ -47,21 +47,34 @@ _SENTENCES = {
         "Each row becomes logarithms of probabilities.",
         "The gradient is spread by the probabilities of the row.",
     ),
-    "cross_entropy": (
-        "The loss is small where the right class is likely.",
-        "The gradient is the predicted probability minus the right answer.",
+    "logsumexp": (
+        "The logarithm of a sum of exponentials: a smooth maximum.",
+        "The gradient is shared out like the probabilities of a softmax.",
     ),
-    "dropout": (
-        "Some entries are set to 0 at random, the others are scaled up.",
-        "The gradient passes where the entry was kept.",
+    "mean_square": (
+        "All differences are squared and become one number, their mean: large errors count more.",
+        "Each prediction gets a gradient in proportion to its error.",
     ),
+    "silu": ("Small and negative entries are damped smoothly.", "The gradient is damped where the entry was."),
+    "softplus": ("A smooth relu: always positive.", "The gradient is multiplied by the sigmoid of the entry."),
+    "sqrt": ("Each entry becomes its square root.", "The gradient grows where the root is small."),
+    "power": ("Each entry is raised to a power.", "The gradient is the power times the entry to one power less."),
+    "abs": ("The sign is dropped.", "The gradient takes the sign of the entry."),
+    "where": ("Entries are taken from one value or the other.", "The gradient goes back to where the entry came from."),
+    "var": ("The mean square distance from the mean.", "Entries far from the mean get the larger gradient."),
+    "std": ("The typical distance from the mean.", "Entries far from the mean get the larger gradient."),
+    "clip": ("Entries beyond the bounds are set to the bounds.", "The gradient passes between the bounds."),
+    "astype": ("The same numbers in another precision.", "The gradient takes the old precision again."),
+    "broadcast_to": ("The value is repeated along new rows.", "The gradients of all copies are added up."),
+    "matrix_transpose": ("Rows become columns.", "The gradient is turned back."),
+    "min": ("The smallest entry is picked.", "Only the smallest entry gets the gradient."),
+    "minimum": ("The smaller of two values is taken, entry by entry.", "The gradient goes to the smaller one."),
     "reshape": ("The same numbers take another shape.", "The gradient takes the old shape again."),
     "transpose": ("Rows become columns.", "The gradient is turned back."),
     "getitem": ("Some entries are picked.", "The gradient goes back to the picked entries; the others get 0."),
     "concatenate": ("Values are put side by side.", "The gradient is cut into the parts again."),
     "max": ("The largest entry is picked.", "Only the largest entry gets the gradient."),
     "maximum": ("The larger of two values is taken, entry by entry.", "The gradient goes to the larger one."),
-    "conv2d": ("A small window of weights slides over each image.", "The gradient goes to images and window."),
 }
 
 
