@@ -26,7 +26,7 @@ GAP_KEPT = (96, 190)
 RUN_SPACE = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlacedBox:
     """A box with its rectangle and its text cut to fit."""
 
@@ -57,7 +57,7 @@ class PlacedFrame:
     plain: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlacedEdge:
     """A line through points, and its label if it has one."""
 

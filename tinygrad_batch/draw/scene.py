@@ -6,7 +6,7 @@ Every layout (the built-in one, Graphviz, plain text, the page) draws the same s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.trace import Phase
@@ -30,8 +30,7 @@ STYLES: dict[str, tuple[float, bool, str | None]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A piece of text in one style."""
 
     text: str
@@ -46,7 +45,7 @@ class Run:
 Line = tuple[Run, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there may be ten thousand, and a frozen one is slow to make
 class Box:
     """One box: its place in the grid and its lines of text."""
 
@@ -61,7 +60,7 @@ class Box:
     phase: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Edge:
     """A line from box to box; without a head it is a value that waits."""
 
