@@ -6,19 +6,20 @@ can do is an operation of the table or a function made of operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from . import functional as F
 from . import ops
 from .autodiff import backward
 from .calling import checked_array, operand, result_class, wrap
 from .errors import ArgumentError, DtypeError, GraphError, InPlaceError, ShapeError
 from .graph import Leaf, Node, Watch, mark_written
+from .methods import Methods
 from .op import NUMPY
-from .shapes import Axis, Shape
+from .operators import Operators
+from .shapes import Shape
 from .state import state
 
 _ONE = {char: np.ones((), char) for char in np.typecodes["AllFloat"]}
@@ -59,7 +60,7 @@ def get_default_dtype() -> np.dtype[Any]:
 
 
 @result_class
-class Tensor:
+class Tensor(Operators, Methods):
     """An array with a gradient.
 
     Parameters
@@ -353,230 +354,10 @@ class Tensor:
             raise ShapeError(f"assignment to a tensor of shape {self.shape}: {error}") from None
         mark_written(self._data)
 
-    # --- operators -----------------------------------------------------------------------------
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return F.power(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return F.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return F.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)
-
-    def __pos__(self) -> Tensor:
-        return ops.positive(self)
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)
-
-    def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
-
-    __hash__ = object.__hash__
-
-    # --- elementary functions --------------------------------------------------------------------
-    def abs(self) -> Tensor:
-        """Return the absolute values."""
-        return ops.abs(self)
-
-    def square(self) -> Tensor:
-        """Return the squares."""
-        return ops.square(self)
-
-    def sqrt(self) -> Tensor:
-        """Return the square roots."""
-        return ops.sqrt(self)
-
-    def reciprocal(self) -> Tensor:
-        """Return one over each element."""
-        return ops.reciprocal(self)
-
-    def exp(self) -> Tensor:
-        """Return e to the power of each element."""
-        return ops.exp(self)
-
-    def log(self) -> Tensor:
-        """Return the natural logarithms."""
-        return ops.log(self)
-
-    def sin(self) -> Tensor:
-        """Return the sines."""
-        return ops.sin(self)
-
-    def cos(self) -> Tensor:
-        """Return the cosines."""
-        return ops.cos(self)
-
-    def tanh(self) -> Tensor:
-        """Return the hyperbolic tangents."""
-        return ops.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """Return ``1 / (1 + exp(-x))`` of each element."""
-        return ops.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        """Return the elements with the negative ones replaced by 0."""
-        return ops.relu(self)
-
-    def clip(self, low: Any = None, high: Any = None) -> Tensor:
-        """Return the elements limited to ``low`` and ``high``."""
-        return ops.clip(self, low=low, high=high)
-
-    def pow(self, exponent: Any) -> Tensor:
-        """Return each element to the power of ``exponent``."""
-        return F.power(self, exponent)
-
-    def softmax(self, axis: int = -1) -> Tensor:
-        """Return ``exp(x) / sum(exp(x))`` along ``axis``."""
-        return ops.softmax(self, axis=axis)
-
-    def log_softmax(self, axis: int = -1) -> Tensor:
-        """Return the logarithm of the softmax along ``axis``."""
-        return ops.log_softmax(self, axis=axis)
-
-    # --- reductions ------------------------------------------------------------------------------
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the sum over ``axis``."""
-        return ops.sum(self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the mean over ``axis``."""
-        return ops.mean(self, axis=axis, keepdims=keepdims)
-
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the product over ``axis``."""
-        return ops.prod(self, axis=axis, keepdims=keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the largest elements over ``axis``."""
-        return ops.max(self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Return the smallest elements over ``axis``."""
-        return ops.min(self, axis=axis, keepdims=keepdims)
-
-    def var(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
-        """Return the variance over ``axis``, divided by n - correction."""
-        return ops.var(self, axis=axis, keepdims=keepdims, correction=correction)
-
-    def std(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
-        """Return the standard deviation over ``axis``, divided by n - correction."""
-        return ops.std(self, axis=axis, keepdims=keepdims, correction=correction)
-
-    # --- shape -------------------------------------------------------------------------------------
-    @property
-    def T(self) -> Tensor:
-        """The tensor with its axes reversed."""
-        return ops.transpose(self)
-
-    @property
-    def mT(self) -> Tensor:
-        """The tensor with its last two axes exchanged."""
-        return ops.matrix_transpose(self)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        """Return the elements in another shape; one length may be -1."""
-        return ops.reshape(self, shape=_one_tuple(shape))
-
-    def transpose(self, *axes: Any) -> Tensor:
-        """Return the tensor with its axes in the given order, by default reversed."""
-        return ops.transpose(self, axes=_one_tuple(axes) or None)
-
-    def permute(self, *axes: Any) -> Tensor:
-        """Return the tensor with its axes in the given order."""
-        return ops.transpose(self, axes=_one_tuple(axes))
-
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """Return the tensor with two axes exchanged."""
-        return F.swapaxes(self, axis1, axis2)
-
-    def squeeze(self, axis: Axis = None) -> Tensor:
-        """Return the tensor without axes of length 1."""
-        return F.squeeze(self, axis)
-
-    def flatten(self, start: int = 0) -> Tensor:
-        """Return the tensor with all axes from ``start`` on joined into one."""
-        return F.flatten(self, start)
-
-    def astype(self, dtype: Any) -> Tensor:
-        """Return the tensor with another dtype; its gradient is cast back."""
-        return ops.astype(self, dtype=np.dtype(dtype))
-
-    def dot(self, other: Any) -> Tensor:
-        """Return the dot product of vectors, or the matrix product."""
-        return F.dot(self, other)
-
+    # --- parts, as NumPy's arrays have them ----------------------------------------------------
     def __getitem__(self, index: Any) -> Tensor:
         return ops.getitem(self, index=_plain(index))
 
-    # --- what NumPy users expect ---------------------------------------------------------------------
     def __len__(self) -> int:
         if self._data.ndim == 0:
             raise DtypeError("a tensor of no dimensions has no length")
@@ -682,8 +463,3 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain(i) for i in index)
     return index._data if type(index) is Tensor else index
-
-
-def _one_tuple(values: Sequence[Any]) -> tuple[Any, ...]:
-    """Return ``f(2, 3)`` and ``f((2, 3))`` alike as (2, 3)."""
-    return tuple(values[0]) if len(values) == 1 and isinstance(values[0], (tuple, list)) else tuple(values)
