@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .calling import wrap
+from .calling import checked_array, wrap
 from .errors import GraphError, ShapeError
 from .graph import Leaf, Node, check_kept, latest_write
-from .op import Rule
+from .op import TABLE, Rule
 from .state import state
 
 _ndarray = np.ndarray
@@ -59,6 +59,9 @@ def backward(
     InPlaceError
         If an array that a rule needs was changed in place since it was kept.
     """
+    if create_graph and not state.grad:  # the switch asks for a graph of the backward pass, even under no_grad
+        with state.switch(grad=True):
+            return backward(root, seed, retain_graph, create_graph, wanted)
     found: dict[int, Any] | None = None if wanted is None else {node.number: None for node in wanted}
     retain = retain_graph or create_graph
     special = create_graph or state.recorder is not None
@@ -149,8 +152,10 @@ def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
         leaf.grad = leaf.grad + grad
     elif type(grad) is _ndarray:
         leaf.grad = grad.copy() if is_shared else grad
-    else:  # a NumPy scalar, or a Tensor of create_graph
-        leaf.grad = np.asarray(grad) if isinstance(grad, np.generic) else grad
+    elif isinstance(grad, np.generic):
+        leaf.grad = np.asarray(grad)
+    else:  # a Tensor of create_graph
+        leaf.grad = TABLE["positive"].call(grad)
     if leaf.grad.dtype != leaf.dtype:
         leaf.grad = leaf.grad.astype(leaf.dtype)
 
@@ -200,8 +205,11 @@ def _watched(node: Node, g: Any) -> Any:
         shown = wrap(np.asarray(g)) if isinstance(g, (_ndarray, np.generic)) else g
         answer = hook(shown)
         if answer is not None:
+            answer = answer if type(answer) is type(shown) else wrap(checked_array(answer))
             if answer.shape != g.shape:
                 raise ShapeError(f"a hook returned a gradient of shape {answer.shape}, not {g.shape}")
+            if answer.dtype != g.dtype:
+                answer = TABLE["astype"].call(answer, dtype=g.dtype)
             g = answer if type(g) is type(shown) else answer._data
     if watch.retain:
         watch.grad = g if watch.grad is None else watch.grad + g

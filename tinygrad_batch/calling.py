@@ -110,7 +110,10 @@ def _unary(entry: Op) -> Callable[..., Any]:
     def call(x: Any, /) -> Any:
         if type(x) is Tensor and state.plain:
             a = x._data
-            y = compute(a)
+            try:
+                y = compute(a)
+            except (ValueError, TypeError) as error:
+                raise explained(entry, (a,), {}, error) from None
             if type(y) is not _ndarray:
                 y = _asarray(y)
             out = _new(Tensor)
@@ -326,7 +329,7 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if state.grad:
         positions = range(len(operands)) if entry.variadic else entry.differentiable
         needed = tuple(i for i in positions if type(operands[i]) is Tensor and operands[i]._node is not None)
-        if needed and entry.differentiable:
+        if needed and entry.differentiable and y.dtype.kind in "fc":  # integers carry no gradient
             plan = entry.plan(needed, _fits(entry, arrays, y))
             node = Node(plan, tuple(operands[i]._node for i in needed), plan.keep(arrays, options, y))
     out = wrap(y, node)
@@ -389,7 +392,8 @@ def _ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndar
     shapes = [np.shape(a) for a in arrays]
     shape = entry.shape(*([shapes] if entry.variadic else shapes), **options)
     if entry.dtype is not None:
-        dtype = entry.dtype(*arrays) if callable(entry.dtype) and not isinstance(entry.dtype, type) else entry.dtype
+        fixed = isinstance(entry.dtype, (type, np.dtype)) or not callable(entry.dtype)
+        dtype = entry.dtype if fixed else entry.dtype(*arrays, **options)
     elif entry.elementwise:
         with np.errstate(all="ignore"):
             dtype = np.result_type(entry.compute(*[np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays], **options))

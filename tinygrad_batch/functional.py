@@ -163,7 +163,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     (20, 1)
     """
     shape = list(np.shape(x) if not hasattr(x, "shape") else x.shape)
-    places = [axis] if isinstance(axis, int) else list(axis)
+    places = list(axis) if isinstance(axis, Sequence) else [axis]
     for place in shapes.normal_axes(places, len(shape) + len(places)):
         shape.insert(place, 1)
     return ops.reshape(x, tuple(shape))
@@ -258,8 +258,9 @@ def split(x: Any, parts: int | Sequence[int], axis: int = 0) -> list[Any]:
     [(2, 2), (2, 2), (2, 2)]
     """
     axis = shapes.normal_axis(axis, _ndim(x))
-    length = x.shape[axis]
-    if isinstance(parts, int):
+    length = np.shape(x)[axis] if not hasattr(x, "shape") else x.shape[axis]
+    if isinstance(parts, (int, np.integer)):
+        parts = int(parts)
         if parts < 1 or length % parts:
             raise ShapeError(f"split: an axis of length {length} does not divide into {parts} equal parts")
         cuts = list(range(length // parts, length, length // parts))[: parts - 1] if length else [0] * (parts - 1)
@@ -267,6 +268,26 @@ def split(x: Any, parts: int | Sequence[int], axis: int = 0) -> list[Any]:
         cuts = list(parts)
     front = (slice(None),) * axis
     return [ops.getitem(x, index=(*front, slice(a, b))) for a, b in zip([0, *cuts], [*cuts, length], strict=True)]
+
+
+@implements(np.where)
+def _numpy_where(c: Any, *choices: Any) -> Any:
+    return ops.where(c, *choices) if choices else np.nonzero(c)
+
+
+@implements(np.ravel)
+def _numpy_ravel(x: Any) -> Any:
+    return flatten(x)
+
+
+@implements(np.amax)
+def _numpy_amax(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    return ops.max(x, axis=axis, keepdims=keepdims)
+
+
+@implements(np.amin)
+def _numpy_amin(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    return ops.min(x, axis=axis, keepdims=keepdims)
 
 
 @implements(np.var)
@@ -279,6 +300,7 @@ def _numpy_std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = Fals
     return ops.std(x, axis=axis, keepdims=keepdims, correction=ddof)
 
 
+@implements(np.power)
 def power(a: Any, b: Any) -> Any:
     """Return ``a ** b``; a plain number as exponent gives the simpler derivative.
 
@@ -288,6 +310,8 @@ def power(a: Any, b: Any) -> Any:
     >>> tb.power(tb.tensor([1.0, 2.0]), 3)
     tensor([1., 8.])
     """
+    if isinstance(b, np.generic):
+        b = b.item()  # a NumPy number widens an array, a Python number does not
     if isinstance(b, (int, float)) and not isinstance(b, bool):
         return ops.square(a) if b == 2 else ops.power_of(a, exponent=b)
     return ops.power(a, b)

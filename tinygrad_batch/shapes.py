@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -95,9 +95,23 @@ def matmul(a: Shape, b: Shape) -> Shape:
     return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
 
 
-def reshaped(shape: Shape, new: Sequence[int]) -> Shape:
+def as_shape(value: int | Sequence[int]) -> Shape:
+    """Return a shape given as a tuple, or as its only length.
+
+    Examples
+    --------
+    >>> as_shape(3), as_shape([2, 3])
+    ((3,), (2, 3))
+    """
+    try:
+        return tuple(operator.index(n) for n in ([value] if not isinstance(value, Iterable) else value))
+    except TypeError:
+        raise ShapeError(f"a shape is made of integers, not {value!r}") from None
+
+
+def reshaped(shape: Shape, new: int | Sequence[int]) -> Shape:
     """Return ``new`` with a -1 worked out, checked to hold as many elements as ``shape``."""
-    new = tuple(operator.index(n) for n in new)
+    new = as_shape(new)
     size = prod(shape)
     if new.count(-1) == 1:
         known = prod(n for n in new if n != -1)
@@ -152,9 +166,9 @@ def unbroadcast_axes(shape: Shape, target: Shape) -> tuple[Shape, bool]:
     return tuple(axes), extra > 0
 
 
-def broadcast_to(shape: Shape, target: Sequence[int]) -> Shape:
+def broadcast_to(shape: Shape, target: int | Sequence[int]) -> Shape:
     """Return ``target``, checked to be a shape that ``shape`` broadcasts to."""
-    target = tuple(target)
+    target = as_shape(target)
     if broadcast(shape, target) != target:
         raise ShapeError(f"shape {shape} does not broadcast to {target}")
     return target

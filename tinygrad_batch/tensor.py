@@ -228,7 +228,7 @@ class Tensor(Operators, Methods):
         Raises
         ------
         DtypeError
-            For integers and booleans, which have no gradient.
+            For integers, booleans and complex numbers, which have no gradient here.
         GraphError
             If it was computed from a tensor that requires grad.
         """
@@ -237,7 +237,7 @@ class Tensor(Operators, Methods):
                 raise GraphError("this tensor was computed and its graph needs it", "Use detach() to get one without")
             self._node = None
         elif self._node is None:
-            if self._data.dtype.kind not in "fc":
+            if self._data.dtype.kind != "f":
                 raise DtypeError(f"a tensor of dtype {self.dtype} has no gradient", "Make it floating: .astype(float)")
             self._node = Leaf(self._data.shape, self._data.dtype)
         return self
@@ -437,6 +437,9 @@ class Tensor(Operators, Methods):
         return self._data.__dlpack_device__()
 
 
+_CONSTANT = (np.zeros_like, np.ones_like, np.empty_like)
+
+
 def _fall_through(what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Let NumPy compute where no gradient would be lost."""
     tensors: list[Tensor] = []
@@ -444,18 +447,25 @@ def _fall_through(what: str, function: Callable[..., Any], args: Any, kwargs: An
     def bare(value: Any) -> Any:
         if type(value) is Tensor:
             tensors.append(value)
-            return value._data
+            return value.data  # read-only: a function that writes is refused, not followed behind our back
         if isinstance(value, (list, tuple)):
             return type(value)([bare(v) for v in value]) if not hasattr(value, "_fields") else value
         return value
 
     plain_args, plain_kwargs = [bare(a) for a in args], {k: bare(v) for k, v in kwargs.items()}
-    if state.grad and any(t._node is not None for t in tensors):
+    out = function(*plain_args, **plain_kwargs)
+    if state.grad and any(t._node is not None for t in tensors) and function not in _CONSTANT and _has_gradient(out):
         raise GraphError(
             f"{what} has no derivative here, so the gradient would be lost", "Use .detach() where none is wanted"
         )
-    out = function(*plain_args, **plain_kwargs)
     return wrap(np.asarray(out)) if isinstance(out, (np.ndarray, np.generic)) and out.dtype.kind in "biufc" else out
+
+
+def _has_gradient(out: Any) -> bool:
+    """Return whether a result depends smoothly on its inputs: a shape, an index or a truth does not."""
+    if isinstance(out, (list, tuple)):
+        return any(_has_gradient(value) for value in out)
+    return isinstance(out, (float, complex, np.ndarray, np.generic)) and np.result_type(out).kind in "fcO"
 
 
 def _plain(index: Any) -> Any:

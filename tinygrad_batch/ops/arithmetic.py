@@ -1,5 +1,6 @@
 """Sums, products, quotients and powers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,25 @@ divide = op(
     da=lambda g, b: g / b,
     db=lambda g, b, y: -g * y / b,
 )  # fmt: skip
+
+
+def _power_base(g: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, (int, float)):  # a Python number stays one: made an array, it would widen the gradient
+        return _power_of(g, a, b)
+    return where(b == 0, 0.0, g * b * a ** where(b == 0, 1.0, b - 1))
+
+
+def _power_exponent(g: Any, a: Any, b: Any, y: Any) -> Any:
+    if isinstance(a, (int, float)):
+        return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    constant = (a == 0) & (b >= 0)
+    return where(constant, 0.0, g * y * log(where(constant, 1.0, a)))
+
+
 power = op(
     "power", np.power, doc="a ** b, where the exponent may be an array", formula=lambda a, b: a**b, domain=(0.5, 2.0),
-    da=lambda g, a, b: where(b == 0, 0.0, g * b * a ** (b - 1)),
-    db=lambda g, a, y: where(a == 0, 0.0, g * y * log(where(a == 0, 1.0, a))),
+    da=_power_base,
+    db=_power_exponent,
 )  # fmt: skip
 remainder = op(
     "remainder", np.remainder, label="mod", doc="the remainder of a / b, with the sign of b", domain=(0.6, 0.9),
@@ -49,6 +65,7 @@ def _power_of(g: Any, x: Any, exponent: float) -> Any:
 power_of = op(
     "power_of", lambda x, exponent=2: x**exponent, doc="x to the power of a number", shape=lambda x, exponent=2: x,
     formula=lambda x, exponent: x**exponent,
+    dtype=lambda x, exponent=2: (np.ones(1, np.result_type(x)) ** exponent).dtype,
     cases=[case((2, 3), exponent=3), case((3,), exponent=0), case((), exponent=-1.5, domain=(0.5, 2.0)), case((0, 2))],
     dx=_power_of,
 )  # fmt: skip

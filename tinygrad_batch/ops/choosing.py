@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..op import case, op
 
 
@@ -39,7 +40,20 @@ minimum = op(
 )  # fmt: skip
 
 
+def _bound(value: Any) -> Any:
+    """Return a bound as a Python number, which never widens what it bounds."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, np.generic)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ArgumentError(
+        f"the bounds of clip are numbers, not a {type(value).__name__}",
+        "Use maximum(x, low) and minimum(x, high) for bounds that are arrays or Tensors",
+    )
+
+
 def _clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    low, high = _bound(low), _bound(high)
     if low is None and high is None:
         return np.positive(x)
     return np.clip(x, low, high)
@@ -47,12 +61,13 @@ def _clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
 def _clip_rule(g: Any, x: Any, low: Any, high: Any) -> Any:
     if low is not None:
-        g = where(x < low, 0.0, g)
-    return g if high is None else where(x > high, 0.0, g)
+        g = where(x >= low, g, 0.0)
+    return g if high is None else where(x <= high, g, 0.0)
 
 
 clip = op(
     "clip", _clip, shape=lambda x, low=None, high=None: x, numpy=np.clip,
+    dtype=lambda x, low=None, high=None: np.result_type(_clip(np.ones((1,), np.result_type(x)), low, high)),
     doc="x limited to the numbers low and high; the gradient passes on the bounds and between them",
     cases=[case((2, 3), low=-1.0, high=0.5), case((3,), low=0.0), case((), high=0.0), case((0,), low=0.0, high=1.0)],
     dx=_clip_rule,

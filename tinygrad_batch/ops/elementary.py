@@ -12,6 +12,12 @@ _SQRT_HALF = math.sqrt(0.5)
 _SQRT_TAU = math.sqrt(2 * math.pi)
 _activation: dict[str, Any] = {"symbol": "h"}
 
+
+def _not_zero(x: Any) -> Any:
+    return where(x == 0, 1.0, x)
+
+
+
 # --- signs, squares and roots ------------------------------------------------------------------
 negative = op("negative", np.negative, label="−", doc="-x", formula=lambda x: -x, dx=lambda g: -g)
 positive = op("positive", np.positive, label="+", doc="+x", dx=lambda g: g)
@@ -45,8 +51,8 @@ arcsin = op("arcsin", np.arcsin, doc="the inverse sine", domain=(-0.9, 0.9), dx=
 arccos = op("arccos", np.arccos, doc="the inverse cosine", domain=(-0.9, 0.9), dx=lambda g, x: -g / sqrt(1 - x * x))
 arctan = op("arctan", np.arctan, doc="the inverse tangent", dx=lambda g, x: g / (1 + x * x))
 arctan2 = op("arctan2", np.arctan2, doc="the angle of the point (b, a)", domain=(0.5, 2.0),
-             da=lambda g, a, b: g * b / (a * a + b * b),
-             db=lambda g, a, b: -g * a / (a * a + b * b))  # fmt: skip
+             da=lambda g, a, b: g * b / _not_zero(a * a + b * b),
+             db=lambda g, a, b: -g * a / _not_zero(a * a + b * b))  # fmt: skip
 sinh = op("sinh", np.sinh, doc="the hyperbolic sine", dx=lambda g, x: g * cosh(x))
 cosh = op("cosh", np.cosh, doc="the hyperbolic cosine", dx=lambda g, x: g * sinh(x))
 tanh = op("tanh", np.tanh, doc="the hyperbolic tangent", dx=lambda g, y: g * (1 - y * y), **_activation)
@@ -84,12 +90,14 @@ def _silu(x: Any) -> Any:
 
 def _erf(x: Any) -> Any:
     """Return SciPy's error function, or the standard library's where there is no SciPy: same values, slower."""
+    values = np.asarray(x)
+    dtype = values.dtype if values.dtype.kind == "f" else np.float64
     try:
         from scipy.special import erf as compute
     except ImportError:
-        values = np.asarray(x)
-        return np.array([math.erf(v) for v in values.ravel().tolist()], values.dtype).reshape(values.shape)
-    return compute(x)
+        return np.array([math.erf(v) for v in values.ravel().tolist()], dtype).reshape(values.shape)
+    out = compute(values)
+    return out if out.dtype == dtype else out.astype(dtype)  # SciPy has no half precision
 
 
 def _gelu(x: Any) -> Any:

@@ -19,6 +19,8 @@ from .shaping import sum_rows
 
 
 def _affine(x: Any, w: Any, b: Any) -> Any:
+    if x.ndim != 2 or b.shape != w.shape[1:]:
+        _affine_shape(x.shape, w.shape, b.shape)
     out = x.dot(w)
     if out.dtype is not b.dtype:
         return out + b
@@ -43,7 +45,7 @@ def _mean_square(a: Any, b: Any) -> Any:
     if a.shape != b.shape:
         _mean_square_shape(a.shape, b.shape)
     e = a - b
-    if e.dtype.kind != "f" or e.size == 0:
+    if e.dtype.char not in "fdg" or e.size == 0:  # the sum of many halves would overflow
         return np.mean(np.square(e))
     return np.array(float(np.vdot(e, e)) / e.size, e.dtype)
 
@@ -62,6 +64,7 @@ mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],
-    da=lambda g, a, b: (a - b) * (g * (2 / shapes.count(a.shape))),
-    db=lambda g, a, b: (b - a) * (g * (2 / shapes.count(a.shape))),
+    da=lambda g, a, b: (a - b) * (g * (2 / max(shapes.count(a.shape), 1))),
+    db=lambda g, a, b: (b - a) * (g * (2 / max(shapes.count(a.shape), 1))),
+    dtype=lambda a, b: np.result_type(a, b, np.float64 if np.result_type(a, b).kind in "iub" else np.result_type(a, b)),
 )  # fmt: skip

@@ -24,7 +24,18 @@ def _each(out: shapes.Shape, x: shapes.Shape, **options: Any) -> int:
     return int(np.prod(x))
 
 
+def _total(x: Any, **options: Any) -> Any:
+    """Return the dtype of a sum or product: small integers and booleans are added up in a large one."""
+    return np.add.reduce(np.ones(1, np.result_type(x))).dtype
+
+
+def _floating(x: Any, **options: Any) -> Any:
+    """Return the dtype of what is divided or exponentiated on the way: integers become floating."""
+    return np.result_type(x, np.float64) if np.result_type(x).kind in "iub" else np.result_type(x)
+
+
 _reduction: dict[str, Any] = {"shape": shapes.reduced, "flops": _each}
+_average: dict[str, Any] = {**_reduction, "dtype": _floating}
 
 
 def _axes(axis: Any) -> Any:
@@ -60,12 +71,11 @@ spread = op(
     dx=lambda g, x_shape, axis: reshape(sum(g, axis), x_shape),
 )  # fmt: skip
 sum = op(
-    "sum", _sum, label="Σ", symbol="s", doc="the sum over axis", numpy=np.sum, cases=_SIZED, **_reduction,
+    "sum", _sum, label="Σ", symbol="s", doc="the sum over axis", numpy=np.sum, cases=_SIZED, dtype=_total, **_reduction,
     dx=lambda g, x_shape, axis: spread(g, x_shape, axis),
 )  # fmt: skip
 mean = op(
-    "mean", _mean, doc="the arithmetic mean over axis", numpy=np.mean, cases=_AXES, **_reduction,
-    dtype=lambda x, **o: np.result_type(x, 0.0) if np.result_type(x).kind in "iub" else np.result_type(x),
+    "mean", _mean, doc="the arithmetic mean over axis", numpy=np.mean, cases=_AXES, **_average,
     dx=lambda g, x_shape, axis: spread(g / _count(x_shape, axis), x_shape, axis),
 )  # fmt: skip
 
@@ -106,7 +116,7 @@ prod_others = op(
 )  # fmt: skip
 prod = op(
     "prod", _prod, label="Π", doc="the product over axis; its gradient is exact with zeros among the factors",
-    numpy=np.prod, cases=_SIZED, dx=_prod_rule, **_reduction,
+    numpy=np.prod, cases=_SIZED, dx=_prod_rule, dtype=_total, **_reduction,
 )  # fmt: skip
 
 
@@ -175,7 +185,7 @@ def _same(x: shapes.Shape, axis: int = -1) -> shapes.Shape:
 
 var = op(
     "var", _var, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
-    flops=lambda out, x, **o: 4 * _each(out, x), doc="the variance over axis, divided by n - correction",
+    flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, doc="the variance over axis, divided by n - correction",
     cases=[case((3,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((4,), correction=1)],
     dx=lambda g, x, x_shape, axis, correction: (
         spread(g, x_shape, axis) * (2 * (x - mean(x, axis, keepdims=True)) / _freedom(x_shape, axis, correction))
@@ -183,23 +193,23 @@ var = op(
 )  # fmt: skip
 std = op(
     "std", _std, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
-    flops=lambda out, x, **o: 4 * _each(out, x), dx=_std_rule,
+    flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, dx=_std_rule,
     doc="the standard deviation over axis, divided by n - correction; its slope at a constant is 0",
     cases=[case((3,)), case((2, 3), axis=1), case((2, 3, 2), axis=(0, -1), keepdims=True), case((4,), correction=1)],
 )  # fmt: skip
 logsumexp = op(
-    "logsumexp", _logsumexp, doc="log(sum(exp(x))) over axis, without overflow", cases=_AXES, **_reduction,
+    "logsumexp", _logsumexp, doc="log(sum(exp(x))) over axis, without overflow", cases=_AXES, **_average,
     dx=lambda g, x, y, x_shape, axis: (
         spread(g, x_shape, axis) * exp(x - _kept(where(y == -np.inf, 0.0, y), x_shape, axis))
     ),
 )  # fmt: skip
 softmax = op(
-    "softmax", _softmax, shape=_same, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
+    "softmax", _softmax, shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
     doc="exp(x) / sum(exp(x)) along axis, without overflow", cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],
     dx=lambda g, y, axis: y * (g - sum(g * y, axis, keepdims=True)),
 )  # fmt: skip
 log_softmax = op(
-    "log_softmax", _log_softmax, shape=_same, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
+    "log_softmax", _log_softmax, shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
     doc="the logarithm of softmax along axis, without underflow",
     cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],
     dx=lambda g, y, axis: g - exp(y) * sum(g, axis, keepdims=True),
