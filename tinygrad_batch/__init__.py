@@ -10,9 +10,10 @@ engine, and the picture of one batch: forward, backward and update.
 tensor([2., 4., 6.])
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import data, nn, optim
 from .capture import capture
-from .checks import GradcheckReport, gradcheck, gradcheck_model, gradgradcheck
 from .creation import (
     arange,
     asarray,
@@ -30,11 +31,12 @@ from .creation import (
     zeros_like,
 )
 from .data import DataIterator
-from .draw import Drawing, draw
+from .draw import draw
 from .errors import TinygradBatchError
 from .memory import memory
 from .op import op
-from .ops import *  # isort: split
+from .ops import *
+from .ops import __all__ as _operations
 from .functional import (
     dot,
     expand_dims,
@@ -55,4 +57,66 @@ from .tensor import Tensor, get_default_dtype, set_default_dtype
 from .trace import Trace
 from .transforms import grad
 
+if TYPE_CHECKING:
+    from .checks import gradcheck, gradcheck_model, gradgradcheck
+
 __version__ = "0.1.0"
+__all__ = [
+    "DataIterator",
+    "Tensor",
+    "TinygradBatchError",
+    "Trace",
+    "abstract",
+    "arange",
+    "asarray",
+    "capture",
+    "data",
+    "dot",
+    "draw",
+    "enable_grad",
+    "expand_dims",
+    "eye",
+    "flatten",
+    "full",
+    "gelu_tanh",
+    "generator",
+    "get_default_dtype",
+    "grad",
+    "gradcheck",
+    "gradcheck_model",
+    "gradgradcheck",
+    "is_grad_enabled",
+    "linear",
+    "linspace",
+    "matmul",
+    "memory",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "op",
+    "optim",
+    "outer",
+    "permute",
+    "power",
+    "rand",
+    "randn",
+    "seed",
+    "set_default_dtype",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+__all__ += _operations
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("gradcheck", "gradgradcheck", "gradcheck_model"):  # not needed to train, so not loaded to train
+        from . import checks
+
+        return getattr(checks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -171,10 +171,9 @@ def _binary(entry: Op) -> Callable[..., Any]:
         return _general_caller(entry)
     compute, aligned = entry.compute, entry.aligned
     first, second, both = entry.plan((0,)), entry.plan((1,)), entry.plan((0, 1))
-    patterns = [_PATTERNS.get(_placed(entry, names)) for names in both.needs]
-    if None in patterns:
+    keep_first, keep_second = (_PATTERNS.get(_placed(entry, names)) for names in both.needs)
+    if keep_first is None or keep_second is None:
         return _general_caller(entry)
-    keep_first, keep_second = patterns
     unlike = _unlike if entry.elementwise else lambda x, z: True
 
     def call(a: Any, b: Any, /) -> Any:

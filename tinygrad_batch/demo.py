@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def build(widths: tuple[int, ...], activation: str, seed: int) -> nn.Sequential:
     """
     rng = np.random.default_rng(seed)
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         if layers:
             layers.append(ACTIVATIONS[activation]())
         layers.append(nn.Linear(inputs, outputs, rng=rng))

@@ -52,10 +52,12 @@ class Name:
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.shape)
 
     @property
     def T(self) -> Name:
+        """The name transposed."""
         return Name(self.within(ATOM) + "ᵀ", self.shape[::-1], ATOM, self.flops)
 
     def __str__(self) -> str:

@@ -114,7 +114,6 @@ class Plan:
 
 def _fitted(rule: Rule) -> Rule:
     """Return ``rule`` followed by the un-broadcast to the shape and dtype of its input."""
-
     unbroadcast = TABLE["unbroadcast"]
 
     def fitted(g: Any, shape: Shape, dtype: Any, *arguments: Any) -> Any:
@@ -156,7 +155,7 @@ class Op:
         self.formula = formula
         self.variadic = variadic
         self.elementwise = shape is None
-        self.aligned = aligned or _same_shape
+        self.aligned: Callable[..., bool] = aligned or _same_shape
         self.expand = expand
         self.doc = doc
         self.inputs, self.defaults = _signature(name, compute, rules)

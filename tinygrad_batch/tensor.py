@@ -117,6 +117,7 @@ class Tensor(Operators, Methods):
     # --- what it is ----------------------------------------------------------------------------
     @property
     def data(self) -> np.ndarray:
+        """The array, as a read-only view."""
         view = self._data.view()
         view.flags.writeable = False
         return view
@@ -171,6 +172,7 @@ class Tensor(Operators, Methods):
 
     @property
     def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up, or None."""
         node = self._node
         if isinstance(node, Leaf):
             grad = node.grad

@@ -7,6 +7,7 @@ Tensor; every picture, price and explanation is read from it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -52,6 +53,8 @@ class Value:
     statistics : Statistics or None
     thumbnail : tuple of tuples of float, or None
         The value as a small table of at most 20 x 20 numbers, averaged down where it is larger.
+    gradient_of : int or None
+        For a gradient, the id of the value that it belongs to.
     """
 
     id: int
@@ -66,6 +69,7 @@ class Value:
     item: float | None = None
     statistics: Statistics | None = None
     thumbnail: tuple[tuple[float, ...], ...] | None = None
+    gradient_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,15 @@ class Layer:
     label: str  # "Linear(10 → 15)"
 
 
+_shown: list[Callable[[Trace], dict[str, str]]] = []
+
+
+def shown_by(show: Callable[[Trace], dict[str, str]]) -> Callable[[Trace], dict[str, str]]:
+    """Declare the function that makes what a notebook shows of a Trace; a Trace itself cannot draw."""
+    _shown[:] = [show]
+    return show
+
+
 @dataclass(slots=True)
 class Trace:
     """One batch of training as plain data: values, steps and the layers they ran in.
@@ -159,6 +172,9 @@ class Trace:
             if step.phase == "backward" and step.forward is not None:
                 return self.values[self.steps[step.forward - 1].results[0].value]
         return None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return _shown[0](self) if _shown else {"text/plain": f"<Trace: {len(self.steps)} steps>"}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as JSON-ready dicts, lists, numbers and strings."""

@@ -18,7 +18,7 @@ class Builder:
         self.values: list[Value] = []
         self.steps: list[Step] = []
 
-    def value(self, name: str, role: Role, array: object, note: str = "", path: str = "") -> Value:
+    def value(self, name: str, role: Role, array: object, note: str = "", path: str = "", of: Value | None = None) -> Value:
         a = np.asarray(array)
         finite = a[np.isfinite(a)] if a.dtype.kind == "f" else a.astype(float)
         statistics = None
@@ -39,6 +39,7 @@ class Builder:
             item=float(a) if a.ndim == 0 and role == "activation" else None,
             statistics=statistics,
             thumbnail=tuple(tuple(float(v) for v in row[:20]) for row in table[:20]),
+            gradient_of=None if of is None else of.id,
         )
         self.values.append(value)
         return value
@@ -109,7 +110,7 @@ class _Net:
 
     def backward(self) -> None:
         loss = self.tape[-1][3]
-        seed = self.b.value("d" + loss.name, "gradient", np.ones(()))
+        seed = self.b.value("d" + loss.name, "gradient", np.ones(()), of=loss)
         self.gradients[loss.id] = (seed, np.ones(()))
         for op, number, inputs, out, module in reversed(self.tape):
             if out.id not in self.gradients:
@@ -129,7 +130,7 @@ class _Net:
                     self.gradients[v.id] = (old, total + d)
                     results.append((old, f"{old.name} += {formula}"))
                 else:
-                    dvalue = self.b.value("d" + v.name, "gradient", d)
+                    dvalue = self.b.value("d" + v.name, "gradient", d, of=v)
                     self.gradients[v.id] = (dvalue, d)
                     results.append((dvalue, f"{dvalue.name} = {formula}"))
             if results:
@@ -278,8 +279,8 @@ def named(name: str) -> Trace:
     w = b.value(name, "parameter", np.ones((2, 1)), name, name)
     out = b.value(name, "activation", np.ones(()), name)
     b.step("forward", name, [x, w], [(out, f"{name} = {name}")], [x, w], "a")
-    start = b.value(name, "gradient", np.ones(()), name)
-    dw = b.value(name, "gradient", np.ones((2, 1)), name)
+    start = b.value(name, "gradient", np.ones(()), name, of=out)
+    dw = b.value(name, "gradient", np.ones((2, 1)), name, of=w)
     b.step("backward", name, [start], [(dw, f"{name} = {name}")], (), "a", 1)
     b.step("update", name, [dw], [(w, f"{name} ← {name}")])
     return b.trace()

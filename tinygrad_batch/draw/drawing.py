@@ -1,4 +1,4 @@
-"""`draw`: a Trace to a picture, and a picture to a file or a notebook."""
+"""A Trace to a picture, and a picture to a file or a notebook."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tinygrad_batch.trace import Trace
 if TYPE_CHECKING:
     import graphviz
 
-__all__ = ["Drawing", "History", "draw", "mimebundle"]
+__all__ = ["Drawing", "History", "Theme", "drawing_of", "mimebundle"]
 
 Theme = Literal["light", "dark"]
 History = Sequence[float] | Sequence[Sequence[float]]
@@ -34,50 +34,10 @@ PAINTED_ROWS = 400  # beyond, a picture in pixels is too tall for most viewers
 DOT_ROWS = 150  # Graphviz needs minutes for more rows; the built-in layout milliseconds
 
 
-def draw(
-    trace: Trace,
-    *,
-    depth: Depth = "auto",
-    theme: Theme = "light",
-    engine: EngineName = "auto",
-    title: str | None = None,
-    history: History | None = None,
+def drawing_of(
+    trace: Trace, depth: Depth, theme: Theme, engine: EngineName, title: str | None, history: History | None
 ) -> Drawing:
-    """Draw one batch: what goes forward, what comes back, what the update changes.
-
-    Parameters
-    ----------
-    trace : Trace
-        From ``capture``.
-    depth : {"auto", "ops", "modules"}
-        One row for each operation, or one for each layer. "auto" draws up to 40 operations one by one.
-    theme : {"light", "dark"}
-        Colours. A page follows the reader's system unless "dark" is asked for, and has a switch.
-    engine : {"auto", "dot", "pygraphviz", "builtin"}
-        What places the boxes. "auto" is the built-in layout: SVG and HTML have the same bytes on every
-        machine, PNG and PDF are painted by Graphviz, whichever of its engines is found. "dot" and
-        "pygraphviz" have Graphviz lay it out as well. A page always has the built-in layout.
-    title : str, optional
-        Over the picture, instead of "One batch: forward, backward, update".
-    history : sequence of float, or of sequences of float, optional
-        The loss after each batch, or a list of them for each epoch; drawn in the page.
-
-    Returns
-    -------
-    Drawing
-
-    Examples
-    --------
-    >>> from tinygrad_batch.trace import Result, Step, Trace, Value
-    >>> x = Value(0, "x", "data", "input rows", "", (4, 2), "float64", 64, per_row=True)
-    >>> y = Value(1, "y", "activation", "", "", (4, 2), "float64", 64, per_row=True)
-    >>> step = Step(1, "forward", "square", (0,), (Result(1, "y = x²"),), keeps=(0,))
-    >>> drawing = draw(Trace((x, y), (step,), rows=4))
-    >>> drawing
-    <Drawing: One batch: forward, 2 rows>
-    >>> drawing.svg().startswith("<svg")
-    True
-    """
+    """Return the drawing that ``draw`` was asked for, once its options are known to be good."""
     for name, given, known in (
         ("depth", depth, get_args(Depth)),
         ("theme", theme, get_args(Theme)),
@@ -216,7 +176,7 @@ def mimebundle(trace: Trace) -> dict[str, str]:
     ['image/svg+xml', 'text/plain']
     """
     try:
-        return draw(trace)._repr_mimebundle_()
+        return Drawing(trace)._repr_mimebundle_()
     except Exception as error:  # a notebook must show a broken trace, not a traceback of the display
         return {"text/plain": f"<Trace: {len(trace.steps)} steps; no picture: {error}>"}
 

@@ -105,7 +105,6 @@ class Reading:
         self.mirrors: dict[int, list[Step]] = {}
         self.contributions: dict[int, list[int]] = {}
         self.updates: dict[int, list[str]] = {}
-        self.updated_by: dict[int, int] = {}  # gradient -> parameter, as the optimiser paired them
         last = len(trace.steps)
         for step in trace.steps:
             if step.phase == "forward":
@@ -119,11 +118,8 @@ class Reading:
             else:
                 for result in step.results:
                     self.updates.setdefault(result.value, []).append(result.formula)
-                if len(step.inputs) == len(step.results):
-                    for gradient, result in zip(step.inputs, step.results, strict=True):
-                        self.updated_by[gradient] = result.value
         self.loss = self._loss()
-        self.target = self._targets()
+        self.target = {v.id: v.gradient_of for v in trace.values if v.gradient_of is not None}
         self.layers = {layer.path: layer for layer in trace.layers}
         self.layer_names = self._layer_names()
 
@@ -141,31 +137,6 @@ class Reading:
             if value.shape == () and value.item is not None:
                 return value
         return None
-
-    def _targets(self) -> dict[int, int]:
-        """Pair each gradient with its value: a backward step has one result for each operand that needs one."""
-        target: dict[int, int] = {}
-        for number, steps in self.mirrors.items():
-            inputs = self.step(number).inputs
-            likely = [
-                i for i in inputs if self.values[i].role == "parameter" or self.producer.get(i, number) in self.mirrors
-            ]
-            likely = [i for i in likely if self.values[i].role in ("parameter", "activation")]
-            for step in steps:
-                if len(step.results) in (len(likely), len(inputs)):
-                    operands = likely if len(step.results) == len(likely) else list(inputs)
-                    for result, operand in zip(step.results, operands, strict=True):
-                        target.setdefault(result.value, operand)
-                    continue
-                left = list(inputs)
-                for result in step.results:  # else in order, by shape: a gradient has the shape of its value
-                    shape = self.values[result.value].shape
-                    match = next((i for i in left if self.values[i].shape == shape), None)
-                    if match is not None:
-                        left.remove(match)
-                        target.setdefault(result.value, match)
-        target.update(self.updated_by)
-        return target
 
     def parameter_of(self, gradient: int) -> int | None:
         """Return the id of the parameter whose gradient this is, or None."""

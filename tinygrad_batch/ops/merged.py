@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import shapes
+from ..errors import ShapeError
 from ..op import case, op
 from .arithmetic import add, subtract
 from .elementary import square
@@ -31,13 +32,13 @@ def _affine(x: Any, w: Any, b: Any) -> Any:
 def _affine_shape(x: shapes.Shape, w: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
     out = shapes.matmul(x, w)
     if len(out) != 2 or b != out[1:]:
-        raise shapes.ShapeError(f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}")
+        raise ShapeError(f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}")
     return out
 
 
 def _mean_square_shape(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
     if a != b:
-        raise shapes.ShapeError(f"the mean squared error compares equal shapes, not {a} and {b}")
+        raise ShapeError(f"the mean squared error compares equal shapes, not {a} and {b}")
     return ()
 
 
