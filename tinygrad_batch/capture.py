@@ -245,7 +245,8 @@ class _Recorder:
         if plan is not None and out._node is not None:
             needed = {name for names in plan.needs for name in names}
             inputs = () if op.variadic else op.inputs
-            kept = [int(v) for i, (v, n) in enumerate(zip(ids, inputs, strict=False)) if n in needed and i not in numbers]
+            pairs = enumerate(zip(ids, inputs, strict=False))
+            kept = [int(v) for i, (v, name) in pairs if name in needed and i not in numbers]
             keeps = list(dict.fromkeys([*kept, *([made.id] if "y" in needed else [])]))
             self._by_node[out._node.number] = made.id
         step = _Step("forward", op.name, self._stack[-1] if self._stack else "", tuple(v.id for v in read))

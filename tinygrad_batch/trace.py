@@ -8,8 +8,14 @@ Tensor; every picture, price and explanation is read from it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from .errors import DataError
 
 Phase = Literal["forward", "backward", "update"]
 Role = Literal["data", "parameter", "constant", "activation", "gradient"]
@@ -177,5 +183,103 @@ class Trace:
         return _shown[0](self) if _shown else {"text/plain": f"<Trace: {len(self.steps)} steps>"}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the trace as JSON-ready dicts, lists, numbers and strings."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return the trace as dicts, lists, numbers and strings, ready for JSON.
+
+        JSON knows only finite numbers, so the others are the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
+        """
+        return {"schema": SCHEMA, **_plain(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trace:
+        """Return the trace that `to_dict` was called on, also after a way through JSON.
+
+        Parameters
+        ----------
+        data : mapping
+            What `to_dict` returned.
+
+        Returns
+        -------
+        Trace
+            Equal to the original.
+
+        Raises
+        ------
+        DataError
+            If ``data`` is not a trace, is of another schema, or does not hold together.
+
+        Examples
+        --------
+        >>> import json
+        >>> trace = Trace(rows=100)
+        >>> Trace.from_dict(json.loads(json.dumps(trace.to_dict()))) == trace
+        True
+        """
+        schema = data.get("schema") if isinstance(data, Mapping) else None
+        if schema is None:
+            raise DataError("this is no trace: it has no schema number", "Give what Trace.to_dict() returned")
+        if schema != SCHEMA:
+            raise DataError(f"this trace has schema {schema!r}, and this version reads schema {SCHEMA}")
+        trace: Trace = _read(cls, {key: value for key, value in data.items() if key != "schema"}, "trace")
+        _check(trace)
+        return trace
+
+
+def _plain(value: Any) -> Any:
+    """Return dataclasses as dicts, tuples as lists, and numbers that are not finite as strings."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _read(kind: Any, data: Any, where: str) -> Any:
+    """Return ``data`` as what the annotation ``kind`` says; ``where`` is for the error."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        if data in parts:
+            return data
+    elif origin in (Union, UnionType):  # something or None
+        return None if data is None else _read(parts[0], data, where)
+    elif origin is tuple:
+        if isinstance(data, (list, tuple)):
+            return tuple([_read(parts[0], item, f"{where}[{i}]") for i, item in enumerate(data)])
+    elif is_dataclass(kind):
+        if isinstance(data, Mapping):
+            hints = _hints(kind)
+            needed = {f.name for f in fields(kind) if f.default is MISSING}
+            missing, unknown = needed - data.keys(), data.keys() - hints.keys()
+            if missing or unknown:
+                what = [f"lacks {name}" for name in sorted(missing)] + [f"has an unknown {name!r}" for name in unknown]
+                raise DataError(f"this is no trace: {where} {', '.join(what)}")
+            return kind(**{key: _read(hints[key], value, f"{where}.{key}") for key, value in data.items()})
+    elif kind is float:
+        if (isinstance(data, (int, float)) and not isinstance(data, bool)) or data in ("nan", "inf", "-inf"):
+            return float(data)
+    elif type(data) is kind:
+        return data
+    raise DataError(f"this is no trace: {where} is {data!r:.60}, not {getattr(kind, '__name__', kind)}")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _check(trace: Trace) -> None:
+    """Raise DataError unless every number in a trace refers to something that is there."""
+    values, steps = len(trace.values), len(trace.steps)
+    for i, value in enumerate(trace.values):
+        if value.id != i:
+            raise DataError(f"this is no trace: value {i} has id {value.id}")
+    for number, step in enumerate(trace.steps, 1):
+        if step.number != number:
+            raise DataError(f"this is no trace: step {number} has number {step.number}")
+        ids = (*step.inputs, *step.keeps, *(result.value for result in step.results))
+        if not all(0 <= id < values for id in ids):
+            raise DataError(f"this is no trace: step {number} refers to a value that there is not")
+        if step.forward is not None and not 1 <= step.forward <= steps:
+            raise DataError(f"this is no trace: step {number} mirrors step {step.forward}, of {steps}")

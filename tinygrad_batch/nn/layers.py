@@ -10,7 +10,7 @@ import numpy as np
 from .. import functional as F
 from .. import ops
 from ..creation import asarray, generator
-from ..errors import ArgumentError, TinygradBatchError
+from ..errors import ArgumentError, ShapeError, TinygradBatchError
 from ..ops.merged import affine
 from ..state import state
 from ..tensor import Tensor, get_default_dtype
@@ -45,7 +45,7 @@ class Linear(Module):
     ArgumentError
         If a number of features is not positive.
     ShapeError
-        When called, if x is not of shape (..., inputs).
+        When called, if x is not of shape (..., inputs); or if ``init`` makes another shape.
 
     Examples
     --------
@@ -70,11 +70,15 @@ class Linear(Module):
             raise ArgumentError(f"a layer needs 1 feature or more on either side, not {inputs} and {outputs}")
         rng = generator(rng)
         dtype = np.dtype(dtype or get_default_dtype())
-        self.weight = Parameter(np.asarray(init((inputs, outputs), rng=rng), dtype), "W")
+        weight = np.asarray(init((inputs, outputs), rng=rng), dtype)
+        if weight.shape != (inputs, outputs):
+            raise ShapeError(f"init made a weight of shape {weight.shape}, not {(inputs, outputs)}")
+        self.weight = Parameter(weight, "W")
         bound = 1 / np.sqrt(inputs)
         self.bias = Parameter(rng.uniform(-bound, bound, outputs).astype(dtype), "b") if bias else None
 
     def forward(self, x: Any) -> Any:
+        """Return ``x @ weight + bias``."""
         if type(x) is not Tensor:
             x = asarray(x)
         if x._data.ndim == 2 and self.bias is not None:
@@ -82,6 +86,7 @@ class Linear(Module):
         return F.linear(x, self.weight, self.bias)
 
     def label(self) -> str:
+        """Return ``Linear(inputs → outputs)``."""
         return f"Linear({self.weight.shape[0]} → {self.weight.shape[1]})"
 
 
@@ -109,9 +114,14 @@ class Sequential(Module):
         self._layers = list(layers)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        return ((str(i), layer) for i, layer in enumerate(self._layers))
+        """Yield the layers by number, then what a subclass has set."""
+        yield from ((str(i), layer) for i, layer in enumerate(self._layers))
+        for name, child in super().named_children():  # a subclass may have set more
+            if not name.startswith("_layers."):
+                yield name, child
 
     def forward(self, x: Any) -> Any:
+        """Return what comes out of the last layer."""
         if state.recorder is not None:
             for layer in self._layers:
                 x = layer(x)
@@ -144,6 +154,7 @@ class Tanh(Module):
     """The hyperbolic tangent of each element."""
 
     def forward(self, x: Any) -> Any:
+        """Return the hyperbolic tangents."""
         return ops.tanh(x)
 
 
@@ -151,6 +162,7 @@ class ReLU(Module):
     """Each element, with the negative ones replaced by 0."""
 
     def forward(self, x: Any) -> Any:
+        """Return ``max(x, 0)``."""
         return ops.relu(x)
 
 
@@ -158,6 +170,7 @@ class Sigmoid(Module):
     """``1 / (1 + exp(-x))`` of each element."""
 
     def forward(self, x: Any) -> Any:
+        """Return ``1 / (1 + exp(-x))``."""
         return ops.sigmoid(x)
 
 
@@ -165,6 +178,7 @@ class SiLU(Module):
     """``x * sigmoid(x)`` of each element."""
 
     def forward(self, x: Any) -> Any:
+        """Return ``x * sigmoid(x)``."""
         return ops.silu(x)
 
 
@@ -172,6 +186,7 @@ class Softplus(Module):
     """``log(1 + exp(x))`` of each element."""
 
     def forward(self, x: Any) -> Any:
+        """Return ``log(1 + exp(x))``."""
         return ops.softplus(x)
 
 
@@ -190,6 +205,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
+        """Return each element times the normal distribution function of it."""
         return ops.gelu(x) if self.approximate == "none" else F.gelu_tanh(x)
 
 
@@ -197,6 +213,7 @@ class Flatten(Module):
     """All axes but the first joined into one: a batch of images becomes a batch of rows."""
 
     def forward(self, x: Any) -> Any:
+        """Return one row of numbers for each row of ``x``."""
         return F.flatten(x, start=1)
 
 
@@ -204,4 +221,5 @@ class Identity(Module):
     """What comes in goes out."""
 
     def forward(self, x: Any) -> Any:
+        """Return ``x``."""
         return x

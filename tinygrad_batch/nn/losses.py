@@ -40,6 +40,7 @@ class Loss(Module):
         self.reduction = reduction
 
     def forward(self, prediction: Any, target: Any) -> Any:
+        """Return the loss of each element, reduced."""
         prediction, target = _pair(type(self).__name__, prediction, target)
         return self.reduce(self.each(prediction, target))
 
@@ -64,7 +65,14 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{name} got predictions of shape {prediction.shape} and targets of shape {target.shape}",
             "Give them the same shape, for example target.reshape(-1, 1)",
         )
-    return prediction, target
+    return prediction, _floating(target, prediction)
+
+
+def _floating(target: Tensor, prediction: Tensor) -> Tensor:
+    """Return a target of integers as floats like the predictions: int64 would make float32 losses float64."""
+    if target.dtype.kind in "biu" and prediction.dtype.kind == "f":
+        return ops.astype(target, dtype=prediction.dtype)
+    return target
 
 
 class MSELoss(Loss):
@@ -78,6 +86,7 @@ class MSELoss(Loss):
     """
 
     def forward(self, prediction: Any, target: Any) -> Any:
+        """Return the squared errors, reduced."""
         prediction, target = _pair("MSELoss", prediction, target)
         if self.reduction == "mean":
             return mean_square(prediction, target)
@@ -95,6 +104,7 @@ class L1Loss(Loss):
     """
 
     def each(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the absolute errors."""
         return ops.abs(prediction - target)
 
 
@@ -116,15 +126,15 @@ class HuberLoss(Loss):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        if delta <= 0:
+        if not delta > 0:
             raise ArgumentError(f"delta is positive, not {delta}")
         self.delta = delta
 
     def each(self, prediction: Tensor, target: Tensor) -> Tensor:
-        error = prediction - target
-        size = ops.abs(error)
-        near = 0.5 * ops.square(error)
-        return ops.where(size <= self.delta, near, self.delta * (size - 0.5 * self.delta))
+        """Return half the squared error up to ``delta``, a line beyond."""
+        size = ops.abs(prediction - target)
+        near = ops.minimum(size, self.delta)  # the size itself, up to delta; no square that overflows beyond
+        return near * (size - 0.5 * near)
 
 
 class BCEWithLogitsLoss(Loss):
@@ -138,6 +148,7 @@ class BCEWithLogitsLoss(Loss):
     """
 
     def each(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return ``-(t log σ(p) + (1 - t) log(1 - σ(p)))``, rearranged."""
         return ops.softplus(prediction) - prediction * target
 
 
@@ -160,8 +171,9 @@ class CrossEntropyLoss(Loss):
     Examples
     --------
     >>> import tinygrad_batch as tb
-    >>> tb.nn.CrossEntropyLoss()(tb.tensor([[2.0, 0.0], [0.0, 0.0]]), tb.tensor([0, 1]))
-    tensor(0.41003759)
+    >>> loss = tb.nn.CrossEntropyLoss()(tb.tensor([[2.0, 0.0], [0.0, 0.0]]), tb.tensor([0, 1]))
+    >>> round(loss.item(), 6)
+    0.410038
     """
 
     def __init__(self, reduction: str = "mean", label_smoothing: float = 0.0) -> None:
@@ -171,12 +183,13 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = label_smoothing
 
     def forward(self, prediction: Any, target: Any) -> Any:
+        """Return the cross-entropy of each row, reduced."""
         prediction, target = asarray(prediction), asarray(target)
         if prediction.ndim != 2:
             raise ShapeError(f"CrossEntropyLoss takes predictions (rows, classes), not of shape {prediction.shape}")
         logp = ops.log_softmax(prediction, axis=1)
         if target.shape == prediction.shape:
-            losses = -ops.sum(logp * target, axis=1)
+            losses = -ops.sum(logp * _floating(target, prediction), axis=1)
         else:
             losses = -ops.getitem(logp, index=(np.arange(len(logp)), self._classes(prediction, target)))
         if self.label_smoothing:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from ..calling import checked_array
 from ..errors import DtypeError, StateError, TinygradBatchError
 from ..graph import Leaf, mark_written
 from ..state import state
 from ..tensor import Tensor, get_default_dtype
+
+_Kind = TypeVar("_Kind")
 
 
 def Parameter(data: Any, name: str | None = None) -> Tensor:
@@ -21,8 +24,8 @@ def Parameter(data: Any, name: str | None = None) -> Tensor:
     >>> Parameter([0.0, 0.0]).requires_grad
     True
     """
-    array = np.asarray(data.data if isinstance(data, Tensor) else data)
-    return Tensor(array if array.dtype.kind == "f" else array.astype(get_default_dtype()), True, name)
+    array = data._data if isinstance(data, Tensor) else checked_array(data)
+    return Tensor(array if array.dtype.kind in "fc" else array.astype(get_default_dtype()), True, name)
 
 
 class Module:
@@ -30,7 +33,7 @@ class Module:
 
     Set tensors and other modules as attributes, write `forward`, and call the module. A tensor that
     requires grad when it is set is a parameter, and stays one when it is frozen; another tensor is a
-    buffer: part of the state, not learned. Lists, tuples and dicts of modules count as well.
+    buffer: part of the state, not learned. Lists, tuples and dicts of them count as well.
 
     Examples
     --------
@@ -52,28 +55,39 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
     def __call__(self, *inputs: Any) -> Any:
+        """Compute the output, and tell a capture about it."""
         recorder = state.recorder
         if recorder is not None:
             recorder.enter(self)
+        out = None
         try:
             out = self.forward(*inputs)
         except TinygradBatchError as error:
             error.add_note(f"in the layer {self}")
             raise
-        if recorder is not None:
-            recorder.leave(self, out)
+        finally:
+            if recorder is not None:
+                recorder.leave(self, out)
         return out
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Tensor) and value.requires_grad:
-            self.__dict__.setdefault("_learned", set()).add(name)
         object.__setattr__(self, name, value)
+        for path, tensor in _found(name, value, Tensor):  # the latest assignment says what is learned
+            if tensor.requires_grad:
+                self._learned.add(path)
+            else:
+                self._learned.discard(path)
+
+    @property
+    def _learned(self) -> set[str]:
+        """Names of the parameters among the tensors of this module, frozen ones too."""
+        return self.__dict__.setdefault("_learned_names", set())
 
     # --- what it is made of --------------------------------------------------------------------
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the modules set as attributes, with their names, in the order they were set."""
         for name, value in vars(self).items():
-            yield from _modules_in(name, value)
+            yield from _found(name, value, Module)
 
     def named_modules(self, path: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module and all below it, with their paths, each once."""
@@ -91,11 +105,14 @@ class Module:
         """Yield path, tensor and whether it is a parameter; a tensor used twice comes once."""
         seen: set[int] = set()
         for path, module in self.named_modules():
-            learned = vars(module).get("_learned", ())
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield f"{path}.{name}" if path else name, value, name in learned
+            learned = module._learned
+            for attribute, value in list(vars(module).items()):
+                for name, tensor in _found(attribute, value, Tensor):
+                    if tensor.requires_grad:  # one that was put into a list after the list was set
+                        learned.add(name)
+                    if id(tensor) not in seen:
+                        seen.add(id(tensor))
+                        yield f"{path}.{name}" if path else name, tensor, name in learned
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters with their paths, such as ``0.weight``."""
@@ -154,6 +171,7 @@ class Module:
         Parameters
         ----------
         values : mapping of str to array_like
+            What `state_dict` of a model with the same layers returned.
         strict : bool
             Whether a missing or an unexpected key is an error.
 
@@ -167,13 +185,18 @@ class Module:
         if strict:
             faults += [f"missing {key}" for key in own if key not in values]
             faults += [f"unexpected {key}" for key in values if key not in own]
-        arrays = {key: np.asarray(values[key]) for key in own if key in values}
+        given = {key: values[key] for key in own if key in values}
+        arrays = {key: np.asarray(v._data if isinstance(v, Tensor) else v) for key, v in given.items()}
         faults += [
             f"{key} has shape {array.shape}, the model {own[key].shape}"
             for key, array in arrays.items()
             if array.shape != own[key].shape
         ]
-        faults += [f"{key} holds dtype {a.dtype}, no numbers" for key, a in arrays.items() if a.dtype.kind not in "biufc"]
+        faults += [
+            f"{key} has dtype {array.dtype}, the model {own[key].dtype}"
+            for key, array in arrays.items()
+            if array.dtype.kind not in ("biufc" if own[key].dtype.kind == "c" else "biuf")
+        ]
         if faults:
             raise StateError(
                 f"this state does not fit {type(self).__name__}: {'; '.join(faults)}",
@@ -202,12 +225,13 @@ class Module:
         return summarize(self, input_shape, dtype)
 
 
-def _modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
-    if isinstance(value, Module):
+def _found(name: str, value: Any, kind: type[_Kind]) -> Iterator[tuple[str, _Kind]]:
+    """Yield what is of ``kind`` in an attribute, also within lists, tuples and dicts, with its path."""
+    if isinstance(value, kind):
         yield name, value
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
-            yield from _modules_in(f"{name}.{i}", item)
+            yield from _found(f"{name}.{i}", item, kind)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _modules_in(f"{name}.{key}", item)
+            yield from _found(f"{name}.{key}", item, kind)

@@ -55,12 +55,15 @@ class Summary:
         return asdict(self)
 
     def __str__(self) -> str:
+        def per_row(count: int) -> str:
+            return f"{count / max(self.rows, 1):,.0f}"
+
         head = ("layer", "", "output", "parameters", "bytes kept a row")
         rows = [
-            (s.path, s.label, "×".join(map(str, s.output_shape)), f"{s.parameters:,}", f"{s.kept_bytes / max(self.rows, 1):,.0f}")
+            (s.path, s.label, "×".join(map(str, s.output_shape)), f"{s.parameters:,}", per_row(s.kept_bytes))
             for s in self.layers
         ]
-        total = ("", "total", "", f"{self.parameters:,}", f"{self.kept_bytes / max(self.rows, 1):,.0f}")
+        total = ("", "total", "", f"{self.parameters:,}", per_row(self.kept_bytes))
         widths = [max(len(row[i]) for row in (head, *rows, total)) for i in range(5)]
 
         def line(row: tuple[str, ...]) -> str:
@@ -77,6 +80,7 @@ def summarize(model: Module, input_shape: Any, dtype: Any = None) -> Summary:
     Parameters
     ----------
     model : Module
+        Stays as it is.
     input_shape : tuple of int
         Of a whole batch, rows first.
     dtype : dtype, optional

@@ -39,8 +39,6 @@ class Adam(Optimizer):
     array([0.9])
     """
 
-    slots = ("mean", "square")
-
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -52,25 +50,32 @@ class Adam(Optimizer):
         super().__init__(parameters, lr)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ArgumentError(f"betas are two numbers from 0 to below 1, not {betas}")
-        self.betas = tuple(betas)
+        self.betas = tuple(float(beta) for beta in betas)
         self.eps = not_negative("eps", eps)
         self.weight_decay = not_negative("weight_decay", weight_decay)
 
-    def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Running means of the gradient and of its square."""
+        return "mean", "square"
+
+    def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+        """Take a step against the running mean of the gradient."""
         if self.weight_decay:
             grad = grad + self.weight_decay * value
-        self._adapt(value, grad, *kept)
+        self._adapt(step, value, grad, *kept)
 
-    def _adapt(self, value: np.ndarray, grad: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
+    def _adapt(self, step: int, value: np.ndarray, grad: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
         first, second = self.betas
         mean *= first
         mean += (1 - first) * grad
         square *= second
         square += (1 - second) * (grad * grad)
-        root = np.sqrt(square) / (1 - second**self.steps) ** 0.5
-        value -= (self.lr / (1 - first**self.steps)) * mean / (root + self.eps)
+        root = np.sqrt(square) / (1 - second**step) ** 0.5
+        value -= (float(self.lr) / (1 - first**step)) * mean / (root + self.eps)
 
     def formula(self, name: str) -> str:
+        """Return the step as a formula."""
         first, second = self.betas
         grad = decayed(f"d{name}", name, self.weight_decay)
         return (
@@ -79,6 +84,7 @@ class Adam(Optimizer):
         )
 
     def hyperparameters(self) -> dict[str, Any]:
+        """Return lr, betas, eps and weight_decay."""
         own = {"betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
         return {**super().hyperparameters(), **own}
 
@@ -106,11 +112,13 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
-        value *= 1 - self.lr * self.weight_decay
-        self._adapt(value, grad, *kept)
+    def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+        """Shrink the parameter, then take the step of Adam."""
+        value *= 1 - float(self.lr) * self.weight_decay
+        self._adapt(step, value, grad, *kept)
 
     def formula(self, name: str) -> str:
+        """Return the step as a formula."""
         first, second = self.betas
         return (
             f"m ← {first:g} m + {1 - first:g} d{name}; s ← {second:g} s + {1 - second:g} d{name}²; "

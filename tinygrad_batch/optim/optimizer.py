@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError, StateError
-from ..graph import Leaf, Writer
+from ..graph import Writer
 from ..state import state
 from ..tensor import Tensor
 
@@ -24,32 +25,35 @@ class Optimizer:
     Parameters
     ----------
     parameters : iterable of Tensor
-        Leaves that require grad, each once.
+        Leaves, each once. `step` passes over one that is frozen or has no gradient.
     lr : float
         The learning rate; may be changed between steps.
 
     Raises
     ------
     ArgumentError
-        If there are no parameters, one is given twice, one cannot be learned, or lr is negative.
+        If there are no parameters, all are frozen, one is given twice or was computed, or lr is negative.
     """
-
-    slots: tuple[str, ...] = ()  # names of the arrays kept for each parameter
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         self.parameters = list(parameters)
         if not self.parameters:
             raise ArgumentError("an optimiser needs parameters, and was given none", "Pass model.parameters()")
         for i, parameter in enumerate(self.parameters):
-            if not isinstance(parameter, Tensor) or not isinstance(parameter._node, Leaf):
-                raise ArgumentError(f"parameter {i} is not a leaf tensor that requires grad", "Pass model.parameters()")
+            if not isinstance(parameter, Tensor) or not parameter.is_leaf:
+                raise ArgumentError(f"parameter {i} is not a leaf tensor", "Pass model.parameters()")
+        if not any(p.requires_grad for p in self.parameters):
+            raise ArgumentError("none of the parameters requires grad, so there is nothing to learn")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ArgumentError("a parameter was given twice, and would be updated twice")
         self.lr = not_negative("lr", lr)
-        self.steps = 0
-        self.kept: list[dict[str, np.ndarray]] = [{} for _ in self.parameters]
-        self._pairs: list[tuple[Any, dict[str, np.ndarray]]] = list(zip(self.parameters, self.kept, strict=True))
+        self._learned = [_Learned(p) for p in self.parameters]
         self._writer = Writer([p._data for p in self.parameters])
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter; a subclass that keeps any says so."""
+        return ()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -59,38 +63,58 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        self.steps += 1
         update, slots = self.update, self.slots
-        for parameter, kept in self._pairs:
+        for learned in self._learned:
+            parameter = learned.parameter
             node = parameter._node
             if node is None or node.grad is None:
                 continue
             value, grad = parameter._data, node.grad
             if type(grad) is not _ndarray:
                 grad = grad._data
-            if slots and not kept:
-                kept.update({slot: np.zeros_like(value) for slot in slots})
+            if value is not learned.array:
+                self._follow(learned)
+            if slots and not learned.kept:
+                learned.kept = {slot: np.zeros_like(value) for slot in slots}
+            learned.steps += 1
             if value.size > BLOCK:
-                self._update_in_blocks(value, grad, *kept.values())
-            elif kept:
-                update(value, grad, *kept.values())
+                self._update_in_blocks(learned.steps, value, grad, *learned.kept.values())
+            elif slots:
+                update(learned.steps, value, grad, *learned.kept.values())
             else:
-                update(value, grad)
+                update(learned.steps, value, grad)
         self._writer.mark()
         if state.recorder is not None:
+            now = copy(self)  # a schedule may change the learning rate before the formulas are written
             changed = [p for p in self.parameters if p.grad is not None]
-            state.recorder.update(type(self).__name__, [(p, self.formula) for p in changed])
+            state.recorder.update(type(self).__name__, [(p, now.formula) for p in changed])
 
-    def _update_in_blocks(self, *arrays: np.ndarray) -> None:
+    def _follow(self, learned: _Learned) -> None:
+        """Go on with the new array of a parameter that was given another dtype."""
+        learned.array = learned.parameter._data
+        learned.kept = {slot: kept.astype(learned.array.dtype) for slot, kept in learned.kept.items()}
+        self._writer = Writer([p._data for p in self.parameters])
+
+    def _update_in_blocks(self, step: int, *arrays: np.ndarray) -> None:
         if not all(a.flags.c_contiguous for a in arrays):
-            return self.update(*arrays)
+            return self.update(step, *arrays)
         flat = [a.reshape(-1) for a in arrays]
         for start in range(0, arrays[0].size, BLOCK):
-            self.update(*[a[start : start + BLOCK] for a in flat])
+            self.update(step, *[a[start : start + BLOCK] for a in flat])
         return None
 
-    def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
-        """Change ``value`` and ``kept`` in place; ``grad`` stays as it is. A subclass writes this."""
+    def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+        """Change ``value`` and ``kept`` in place; ``grad`` stays as it is. A subclass writes this.
+
+        Parameters
+        ----------
+        step : int
+            The number of this update of the parameter: 1, 2, 3, ...
+        value, grad : numpy.ndarray
+            A parameter, or a block of a large one, and its gradient.
+        *kept : numpy.ndarray
+            One for each name in `slots`, at first zeros.
+        """
         raise NotImplementedError
 
     def formula(self, name: str) -> str:
@@ -102,12 +126,12 @@ class Optimizer:
         return {"lr": self.lr}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on later: hyperparameters, step count and kept arrays."""
+        """Return everything needed to go on later: hyperparameters, step counts and kept arrays."""
         return {
             "optimizer": type(self).__name__,
             "hyperparameters": self.hyperparameters(),
-            "steps": self.steps,
-            "kept": [{slot: array.copy() for slot, array in kept.items()} for kept in self.kept],
+            "steps": [learned.steps for learned in self._learned],
+            "kept": [{slot: array.copy() for slot, array in learned.kept.items()} for learned in self._learned],
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -123,28 +147,46 @@ class Optimizer:
             raise StateError(f"this is no optimiser state: it lacks {', '.join(missing)}")
         if saved["optimizer"] != type(self).__name__:
             raise StateError(f"this state is of {saved['optimizer']}, not of {type(self).__name__}")
-        if len(saved["kept"]) != len(self.parameters):
+        if not len(saved["kept"]) == len(saved["steps"]) == len(self.parameters):
             raise StateError(f"this state is for {len(saved['kept'])} parameters, not {len(self.parameters)}")
         unknown = set(saved["hyperparameters"]) ^ set(self.hyperparameters())
         if unknown:
             raise StateError(f"hyperparameters that do not match: {', '.join(sorted(unknown))}")
-        fresh = []
-        for i, (parameter, kept) in enumerate(zip(self.parameters, saved["kept"], strict=True)):
-            for slot, array in kept.items():
-                if slot not in self.slots or np.shape(array) != parameter.shape:
-                    raise StateError(f"{slot} of parameter {i} has shape {np.shape(array)}, the parameter {parameter.shape}")
-            fresh.append({slot: np.array(array, parameter.dtype) for slot, array in kept.items()})
-        self.kept = fresh
-        self._pairs = list(zip(self.parameters, fresh, strict=True))
-        self.steps = int(saved["steps"])
+        after = copy(self)
         for key, value in saved["hyperparameters"].items():
-            setattr(self, key, tuple(value) if isinstance(value, list) else value)
+            setattr(after, key, tuple(value) if isinstance(value, list) else value)
+        after._learned = []
+        for i, (parameter, kept, steps) in enumerate(zip(self.parameters, saved["kept"], saved["steps"], strict=True)):
+            if kept and set(kept) != set(after.slots):
+                raise StateError(f"parameter {i} has kept {', '.join(kept)}, not {', '.join(after.slots) or 'nothing'}")
+            for slot, array in kept.items():
+                shape = np.shape(array)
+                if shape != parameter.shape:
+                    raise StateError(f"{slot} of parameter {i} has shape {shape}, the parameter {parameter.shape}")
+            after._learned.append(_Learned(parameter))
+            after._learned[i].steps = int(steps)
+            after._learned[i].kept = {slot: np.array(kept[slot], parameter.dtype) for slot in after.slots if kept}
+        vars(self).update(vars(after))
+
+
+class _Learned:
+    """A parameter, the array it had at the last step, how many steps it has had, and what is kept for it."""
+
+    __slots__ = ("array", "kept", "parameter", "steps")
+
+    def __init__(self, parameter: Any) -> None:
+        self.parameter = parameter
+        self.array: np.ndarray = parameter._data
+        self.steps = 0
+        self.kept: dict[str, np.ndarray] = {}
 
 
 def not_negative(name: str, value: float) -> float:
+    """Return ``value``, checked not to be below 0."""
+    """Return ``value`` as a Python number, which never widens an array."""
     if not value >= 0:
         raise ArgumentError(f"{name} is 0 or more, not {value}")
-    return value
+    return float(value)
 
 
 def decayed(formula: str, name: str, weight_decay: float) -> str:

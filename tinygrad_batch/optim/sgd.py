@@ -54,11 +54,16 @@ class SGD(Optimizer):
         if nesterov and not momentum:
             raise ArgumentError("Nesterov's step needs a momentum above 0")
         self.nesterov = nesterov
-        self.slots = ("velocity",) if momentum else ()
 
-    def update(self, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The velocity, if there is momentum."""
+        return ("velocity",) if self.momentum else ()
+
+    def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
+        """Take a step against the gradient, or along the velocity."""
         if not kept and not self.weight_decay:
-            value -= self.lr * grad
+            value -= float(self.lr) * grad
             return
         if self.weight_decay:
             grad = grad + self.weight_decay * value
@@ -67,9 +72,10 @@ class SGD(Optimizer):
             velocity *= self.momentum
             velocity += grad
             grad = grad + self.momentum * velocity if self.nesterov else velocity
-        value -= self.lr * grad
+        value -= float(self.lr) * grad
 
     def formula(self, name: str) -> str:
+        """Return the step as a formula."""
         grad = decayed(f"d{name}", name, self.weight_decay)
         if not self.momentum:
             return f"{name} ← {name} − {self.lr:g} {grad}"
@@ -77,5 +83,6 @@ class SGD(Optimizer):
         return f"v ← {self.momentum:g} v + {grad}; {name} ← {name} − {self.lr:g} {moved}"
 
     def hyperparameters(self) -> dict[str, Any]:
+        """Return lr, momentum, nesterov and weight_decay."""
         own = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         return {**super().hyperparameters(), **own}
