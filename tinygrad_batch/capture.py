@@ -430,7 +430,7 @@ class _Recorder:
             value.statistics, value.thumbnail = summary(array)
         return Value(
             value.id, value.name, value.role, value.note, path, array.shape, str(array.dtype), array.nbytes,
-            value.per_row, value.item, value.statistics, value.thumbnail,
+            value.per_row, value.item, value.statistics, value.thumbnail, self._of.get(value.id),
         )  # fmt: skip
 
 

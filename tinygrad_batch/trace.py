@@ -7,9 +7,8 @@ Tensor; every picture, price and explanation is read from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import UnionType
@@ -247,7 +246,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     elif origin is tuple:
         if isinstance(data, (list, tuple)):
             return tuple([_read(parts[0], item, f"{where}[{i}]") for i, item in enumerate(data)])
-    elif is_dataclass(kind):
+    elif is_dataclass(kind) and isinstance(kind, type):
         if isinstance(data, Mapping):
             hints = _hints(kind)
             needed = {f.name for f in fields(kind) if f.default is MISSING}
@@ -265,7 +264,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
@@ -275,6 +274,8 @@ def _check(trace: Trace) -> None:
     for i, value in enumerate(trace.values):
         if value.id != i:
             raise DataError(f"this is no trace: value {i} has id {value.id}")
+        if value.gradient_of is not None and not 0 <= value.gradient_of < values:
+            raise DataError(f"this is no trace: value {i} is the gradient of a value that there is not")
     for number, step in enumerate(trace.steps, 1):
         if step.number != number:
             raise DataError(f"this is no trace: step {number} has number {step.number}")
