@@ -16,7 +16,7 @@ from .creation import asarray
 from .data import DataIterator, standardize, train_test_split
 from .data.datasets import Dataset, load_diabetes, load_file
 from .data.synthetic import make_regression
-from .errors import ArgumentError, TinygradBatchError
+from .errors import ArgumentError, DataError
 from .memory import Memory, memory
 from .state import no_grad
 from .trace import Trace
@@ -34,6 +34,8 @@ class Options:
         ``diabetes``, ``synthetic``, or the path of a ``.csv`` or ``.npz`` file.
     target : str, optional
         Column or array to predict, for a file.
+    features : tuple of str, optional
+        Columns to predict it from, or the array; by default all the other columns, or ``x``.
     layers : tuple of int, optional
         Widths from inputs to outputs; by default inputs, 15, 10, outputs.
     activation : {"tanh", "relu", "sigmoid"}
@@ -49,6 +51,7 @@ class Options:
 
     data: str = "diabetes"
     target: str | None = None
+    features: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
     activation: str = "tanh"
     epochs: int = 30
@@ -101,7 +104,7 @@ class Run:
     def test(self) -> float:
         """Return the loss on the rows held out."""
         x, y = self.held_out
-        with no_grad():
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):
             return float(self.loss_fn(self.model(asarray(x)), asarray(y)).item())
 
     def train(self) -> Iterator[int]:
@@ -110,7 +113,7 @@ class Run:
         Raises
         ------
         ArgumentError
-            When the loss is no longer finite, naming the epoch and the batch.
+            When a loss is no longer finite, naming the epoch and the batch.
         """
         for epoch in self.batches.epochs(self.epochs):
             losses: list[float] = []
@@ -123,17 +126,20 @@ class Run:
                         losses.append(self.step(xb, yb))
                 else:
                     losses.append(self.step(xb, yb))
-                if not np.isfinite(losses[-1]):
-                    raise ArgumentError(
-                        f"the loss became {losses[-1]} in epoch {epoch.number + 1}, batch {len(losses)}",
-                        f"Take a smaller learning rate than {self.optimizer.lr:g}",
-                    )
+                where = f"in epoch {epoch.number + 1}, batch {len(losses)}"
+                self._check(losses[-1], f"the loss became {losses[-1]} {where}")
                 yield epoch.number
+            held_out = self.test()
+            self._check(held_out, f"the loss of the rows held out became {held_out} after epoch {epoch.number + 1}")
             self.train_losses.append(float(np.average(losses, weights=rows)))
-            self.test_losses.append(self.test())
+            self.test_losses.append(held_out)
+
+    def _check(self, loss: float, message: str) -> None:
+        if not np.isfinite(loss):
+            raise ArgumentError(message, f"Take a smaller learning rate than {self.optimizer.lr:g}")
 
 
-def load(data: str, target: str | None = None, seed: int = 0) -> Dataset:
+def load(data: str, target: str | None = None, features: tuple[str, ...] | None = None, seed: int = 0) -> Dataset:
     """Load the data set that a user named.
 
     Examples
@@ -141,15 +147,22 @@ def load(data: str, target: str | None = None, seed: int = 0) -> Dataset:
     >>> load("diabetes").x.shape
     (442, 10)
     """
-    if data in ("diabetes", "synthetic") and target is not None:
-        raise ArgumentError(f"a target is named for a file, not for {data}", "Leave --target away")
-    if data == "diabetes":
-        return load_diabetes(standardize=False)
-    if data == "synthetic":
-        return make_regression(seed=seed)
-    if not Path(data).suffix:
+    if data in ("diabetes", "synthetic"):
+        for name, given in (("target", target), ("features", features)):
+            if given is not None:
+                raise ArgumentError(f"{name} can be chosen of a file, not of {data}", f"Leave --{name} away")
+        return load_diabetes(standardize=False) if data == "diabetes" else make_regression(seed=seed)
+    kind = Path(data).suffix.lower()
+    if not kind:
         raise ArgumentError(f"there is no data set {data!r}", "Take diabetes, synthetic, or a .csv or .npz file")
-    return load_file(data, int(target) if target is not None and target.lstrip("-").isdigit() else target)
+    if kind == ".npz":
+        return load_file(data, target, features=None if features is None else ",".join(features))
+    try:
+        return load_file(data, target, features=features)
+    except DataError:
+        if target is None or not target.lstrip("-").isdecimal():
+            raise
+        return load_file(data, int(target), features=features)  # no such name: a position
 
 
 def prepare(options: Options) -> Run:
@@ -175,9 +188,16 @@ def prepare(options: Options) -> Run:
         raise ArgumentError(f"there is 1 epoch or more, not {options.epochs}")
     if options.activation not in ACTIVATIONS:
         raise ArgumentError(f"the activation is one of {', '.join(ACTIVATIONS)}, not {options.activation!r}")
-    dataset = load(options.data, options.target, options.seed)
+    dataset = load(options.data, options.target, options.features, options.seed)
+    if dataset.x.ndim != 2:
+        raise DataError(
+            f"{dataset.name} has rows of shape {dataset.x.shape[1:]}; the demo takes rows of features",
+            "Save x.reshape(len(x), -1)",
+        )
+    if not 0 < round(options.test_size * dataset.rows) < dataset.rows:
+        raise DataError(f"{dataset.name} has {dataset.rows} rows, too few to hold {options.test_size:.0%} of them out")
     x, x_test, y, y_test = train_test_split(
-        dataset.x.astype(float), _column(dataset.y), test_size=options.test_size, seed=options.seed
+        _numbers(dataset.x, "features"), _numbers(dataset.y, "target"), test_size=options.test_size, seed=options.seed
     )
     x, mean, std = standardize(x)
     y, y_mean, y_std = standardize(y)
@@ -232,8 +252,8 @@ def one_batch(options: Options) -> Trace:
     return trace
 
 
-def _column(y: np.ndarray) -> np.ndarray:
-    """Return the target as columns of numbers."""
-    if y.dtype.kind not in "iuf":
-        raise TinygradBatchError(f"the target has dtype {y.dtype}; the demo predicts numbers")
-    return y.astype(float).reshape(len(y), -1)
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+    """Return the features or the target as columns of numbers."""
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"the {what} have dtype {array.dtype}; the demo takes real numbers", "Save them as floats")
+    return array.astype(float).reshape(len(array), -1)
