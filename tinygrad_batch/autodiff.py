@@ -16,7 +16,7 @@ import numpy as np
 
 from .calling import checked_array, wrap
 from .errors import GraphError, ShapeError
-from .graph import Leaf, Node, check_kept, latest_write
+from .graph import Node, check_kept, latest_write
 from .op import TABLE, Rule
 from .state import state
 
@@ -88,7 +88,7 @@ def backward(
         else:
             if node.number < latest_write[0]:
                 check_kept(node)
-            parents = node.parents
+            parents: tuple[Any, ...] = node.parents
             if special:
                 computed = iter(_on_tensors(node, g) if create_graph else _recorded(node, g))
             if not retain:
@@ -101,20 +101,24 @@ def backward(
                     grad = _in_blocks(rule, g, arguments, not shared)
                 else:
                     grad = rule(g, *arguments)
-                aliased = create_graph or grad is g or grad.base is not None
+                aliased = grad is g or create_graph or grad.base is not None
                 if parent.plan is None and parent.watch is None and found is None:
-                    if aliased or parent.grad is not None or grad.shape != parent.shape:  # type: ignore[attr-defined]
-                        _accumulate(parent, grad, aliased)
-                    elif grad.dtype is parent.dtype and type(grad) is _ndarray:  # type: ignore[attr-defined]
-                        parent.grad = grad  # type: ignore[attr-defined]
+                    if (
+                        not aliased
+                        and parent.grad is None
+                        and grad.shape == parent.shape
+                        and grad.dtype is parent.dtype
+                        and type(grad) is _ndarray
+                    ):
+                        parent.grad = grad
                     else:
                         _accumulate(parent, grad, aliased)
-                elif parent.number in waiting:
-                    waiting[parent.number] = waiting[parent.number][0] + grad, False
                 elif following is None and not heap:
                     following, following_g, following_shared = parent, grad, aliased
                 elif following is parent:
                     following_g, following_shared = following_g + grad, False
+                elif parent.number in waiting:
+                    waiting[parent.number] = waiting[parent.number][0] + grad, False
                 else:
                     if following is not None:
                         waiting[following.number] = following_g, following_shared

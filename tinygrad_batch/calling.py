@@ -27,6 +27,7 @@ _ndarray = np.ndarray
 _asarray = np.asarray
 _new = object.__new__
 _NUMBERS = (float, int, bool, complex)
+_RAW = (*_NUMBERS, np.ndarray, np.generic)
 _PATTERNS: dict[tuple[str, ...], Callable[[Any, Any, Any], tuple[Any, ...]]] = {
     (): lambda a, b, y: (),
     ("a",): lambda a, b, y: (a,),
@@ -228,7 +229,7 @@ def _binary(entry: Op) -> Callable[..., Any]:
 
 
 def _ternary(entry: Op) -> Callable[..., Any]:
-    compute, aligned = entry.compute, entry.aligned
+    compute = entry.compute
     slow = _general_caller(entry)
     if entry.elementwise or entry.differentiable != (0, 1, 2):
         return slow
@@ -247,7 +248,7 @@ def _ternary(entry: Op) -> Callable[..., Any]:
         out._data = data
         out._name = out._node = None
         p, q, r = a._node, b._node, c._node
-        if not aligned(x, y, z):
+        if not x.dtype is y.dtype is z.dtype:
             return slow(a, b, c)
         values = x, y, z, data
         if p is not None and q is not None and r is not None:
@@ -316,8 +317,7 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if not any(type(v) is Tensor for v in operands):
         if any(type(v) is Name for v in operands):
             return _named(entry, operands, options)
-        arrays = [v if type(v) in _NUMBERS or isinstance(v, (_ndarray, np.generic)) else checked_array(v) for v in operands]
-        return _computed(entry, arrays, options)
+        return _computed(entry, [v if isinstance(v, _RAW) else checked_array(v) for v in operands], options)
     if entry.expand is not None and state.recorder is not None:
         return entry.expand(*operands)
     arrays = [operand(v) for v in operands]
@@ -361,10 +361,13 @@ def _fits(entry: Op, arrays: Sequence[Any], y: np.ndarray) -> tuple[bool, ...]:
     """Return which inputs were broadcast or cast on the way, so that their gradients must be fitted back."""
     if not entry.elementwise and len(arrays) == 2 and not entry.variadic:
         return (not all(type(a) is _ndarray for a in arrays) or not entry.aligned(*arrays),) * 2
-    return tuple([
-        type(a) is _ndarray and a.dtype.kind in "fc" and (a.dtype != y.dtype or (entry.elementwise and a.shape != y.shape))
-        for a in arrays
-    ])  # fmt: skip
+
+    def fits(a: Any) -> bool:
+        if type(a) is not _ndarray or a.dtype.kind not in "fc":
+            return False
+        return a.dtype != y.dtype or (entry.elementwise and a.shape != y.shape)
+
+    return tuple([fits(a) for a in arrays])
 
 
 def getter(entry: Op, name: str, position: int) -> Callable[[Sequence[Any], dict[str, Any], Any], Any]:
@@ -395,7 +398,8 @@ def _ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndar
         dtype = entry.dtype if fixed else entry.dtype(*arrays, **options)
     elif entry.elementwise:
         with np.errstate(all="ignore"):
-            dtype = np.result_type(entry.compute(*[np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays], **options))
+            ones = [np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays]
+            dtype = np.result_type(entry.compute(*ones, **options))
     else:
         dtype = np.result_type(*arrays)
     return np.broadcast_to(np.zeros((), dtype), shape)
@@ -408,7 +412,8 @@ def _named(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Name:
     shapes = [n.shape for n in names]
     shape = entry.shape(*([shapes] if entry.variadic else shapes), **options)
     if entry.formula is None:
-        changed = [f"{k}={_text(v)}" for k, v in options.items() if v is not entry.defaults[k] and v != entry.defaults[k]]
+        plain = entry.defaults
+        changed = [f"{k}={_text(v)}" for k, v in options.items() if v is not plain[k] and v != plain[k]]
         out = Name(f"{entry.name}({', '.join([*map(str, names), *changed])})", shape, flops=tally)
     else:
         before = tally[0]

@@ -115,6 +115,10 @@ class Name:
     def __matmul__(self, other: Any) -> Name:
         return self._infix("@", other, PRODUCT)
 
+    def dot(self, other: Name) -> Name:
+        """Return the name of the matrix product."""
+        return self @ other
+
     def __pow__(self, other: Any) -> Name:
         if isinstance(other, int):
             self.flops[0] += prod(self.shape)

@@ -160,14 +160,11 @@ class Op:
         self.doc = doc
         self.inputs, self.defaults = _signature(name, compute, rules)
         self._needs = {key[1:]: _read_rule(self, key[1:], rule) for key, rule in rules.items()}
+        # positions of the inputs that have a derivative rule
+        self.differentiable = tuple(i for i, name in enumerate(self.inputs) if name in self._needs)
         self._plans: dict[tuple[tuple[int, ...], tuple[bool, ...]], Plan] = {}
         self.cases = tuple(cases) or _elementwise_cases(len(self.inputs), domain)
         self.call: Callable[..., Any] = caller(self)
-
-    @property
-    def differentiable(self) -> tuple[int, ...]:
-        """Positions of the inputs that have a derivative rule."""
-        return tuple(i for i, name in enumerate(self.inputs) if name in self._needs)
 
     def need(self, position: int) -> Need:
         """Return the rule for the input at ``position``."""
@@ -333,7 +330,9 @@ def _same_shape(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and a.dtype is b.dtype
 
 
-def _signature(name: str, compute: Callable[..., Any], rules: dict[str, Rule]) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _signature(
+    name: str, compute: Callable[..., Any], rules: dict[str, Rule]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the names of the inputs, and the options with their defaults."""
     if isinstance(compute, np.ufunc):
         inputs = tuple(key[1:] for key in rules)
@@ -367,8 +366,9 @@ def _elementwise_cases(inputs: int, domain: tuple[float, float]) -> tuple[Case, 
     if inputs == 1:
         sets: list[tuple[Shape, ...]] = [((),), ((3,),), ((2, 3),), ((0, 2),)]
     else:
-        first: list[tuple[Shape, Shape]] = [((), ()), ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2,)), ((0, 2), (2,))]
-        sets = [(*pair, *[()] * (inputs - 2)) for pair in first]
+        same, row, outer = ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3))
+        pairs: list[tuple[Shape, Shape]] = [((), ()), same, row, outer, ((), (2,)), ((0, 2), (2,))]
+        sets = [(*pair, *[()] * (inputs - 2)) for pair in pairs]
     return tuple(Case(s, {}, domain) for s in sets)
 
 
@@ -379,13 +379,27 @@ def _public_signature(entry: Op) -> inspect.Signature:
     return inspect.Signature([*given, *options])
 
 
+_OPTIONS = {
+    "axis": "Axis, or tuple of axes, to go over; None is all of them.",
+    "keepdims": "Whether the reduced axes stay, with length 1.",
+    "correction": "What is subtracted from the number of elements before dividing by it.",
+    "shape": "Shape of the result.",
+    "axes": "Order of the axes of the result; None reverses them.",
+    "dtype": "dtype of the result.",
+    "index": "What NumPy takes between brackets: integers, slices, ..., None, boolean and integer arrays.",
+    "low": "Lower bound; None for none.",
+    "high": "Upper bound; None for none.",
+    "exponent": "A number.",
+}
+
+
 def _docstring(entry: Op) -> str:
-    operands = ", ".join(entry.inputs)
     what = "sequence of Tensor or array_like" if entry.variadic else "Tensor or array_like"
-    lines = [f"{entry.doc[0].upper()}{entry.doc[1:]}.", "", "Parameters", "----------", f"{operands} : {what}"]
-    lines.append("    Elementwise; the shapes broadcast." if entry.elementwise else "    See the shape rule of the operation.")
+    lines = [f"{entry.doc[0].upper()}{entry.doc[1:]}.", "", "Parameters", "----------"]
+    lines += [f"{', '.join(entry.inputs)} : {what}"]
+    lines += ["    Elementwise: the shapes broadcast, and the dtypes promote as NumPy's do."] if entry.elementwise else []
     for name, default in entry.defaults.items():
-        lines += [f"{name} : option", f"    Default {default!r}."]
+        lines += [f"{name} : default {default!r}", f"    {_OPTIONS.get(name, 'See the description above.')}"]
     lines += ["", "Returns", "-------", "Tensor or numpy.ndarray", "    A Tensor if any input is one."]
     lines += ["", "Raises", "------", "ShapeError", "    If the shapes do not fit together."]
     return "\n".join(lines)

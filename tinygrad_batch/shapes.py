@@ -144,7 +144,7 @@ def concatenated(shapes: Sequence[Shape], axis: int = 0) -> Shape:
     axis = normal_axis(axis, len(shapes[0]))
     first = shapes[0]
     for other in shapes[1:]:
-        if len(other) != len(first) or any(m != n for i, (m, n) in enumerate(zip(first, other, strict=True)) if i != axis):
+        if (*other[:axis], *other[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]) or len(other) != len(first):
             raise ShapeError(f"arrays of shapes {first} and {other} cannot be joined along axis {axis}")
     return (*first[:axis], sum(s[axis] for s in shapes), *first[axis + 1 :])
 

@@ -98,7 +98,13 @@ def enable_grad() -> Iterator[None]:
 
 
 def is_grad_enabled() -> bool:
-    """Return whether operations build a graph in this thread right now."""
+    """Return whether operations build a graph in this thread right now.
+
+    Examples
+    --------
+    >>> is_grad_enabled()
+    True
+    """
     return state.grad
 
 

@@ -56,6 +56,7 @@ class Loss(Module):
 
 
 def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Return predictions and targets as Tensors of one shape, the targets floating."""
     if type(prediction) is not Tensor:
         prediction = asarray(prediction)
     if type(target) is not Tensor:
@@ -65,7 +66,9 @@ def _pair(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
             f"{name} got predictions of shape {prediction.shape} and targets of shape {target.shape}",
             "Give them the same shape, for example target.reshape(-1, 1)",
         )
-    return prediction, _floating(target, prediction)
+    if prediction._data.dtype is not target._data.dtype:
+        target = _floating(target, prediction)
+    return prediction, target
 
 
 def _floating(target: Tensor, prediction: Tensor) -> Tensor:

@@ -20,10 +20,9 @@ from .shaping import sum_rows
 
 
 def _affine(x: Any, w: Any, b: Any) -> Any:
-    if x.ndim != 2 or b.shape != w.shape[1:]:
-        _affine_shape(x.shape, w.shape, b.shape)
     out = x.dot(w)
-    if out.dtype is not b.dtype:
+    if out.shape[1:] != b.shape or out.dtype is not b.dtype:
+        _affine_shape(x.shape, w.shape, b.shape)
         return out + b
     out += b
     return out
@@ -55,10 +54,9 @@ affine = op(
     "affine", _affine, symbol="z", doc="x @ w + b, a fully connected layer on a matrix of rows",
     shape=_affine_shape, flops=lambda out, x, w, b: 2 * out[0] * out[1] * x[1] + out[0] * out[1],
     expand=lambda x, w, b: add(matmul(x, w), b), formula=lambda x, w, b: x @ w + b,
-    aligned=lambda x, w, b: x.dtype is w.dtype is b.dtype,
     cases=[case((4, 2), (2, 3), (3,)), case((0, 2), (2, 3), (3,))],
-    dx=lambda g, w: matmul(g, w.T),
-    dw=lambda g, x: matmul(x.T, g),
+    dx=lambda g, w: g.dot(w.T),
+    dw=lambda g, x: x.T.dot(g),
     db=lambda g: sum_rows(g),
 )  # fmt: skip
 mean_square = op(
