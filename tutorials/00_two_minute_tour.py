@@ -96,6 +96,7 @@ for step in trace.phase("backward"):
 # %% tags=["remove-cell"]
 assert [len(trace.phase(p)) for p in ("forward", "backward", "update")] == [11, 11, 1]
 assert trace.steps[-1].number == 23
+assert "UPDATE step 23" in tb.draw(trace).text()
 
 # %% [markdown]
 # ## What it costs

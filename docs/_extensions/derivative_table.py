@@ -10,7 +10,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-HEADERS = ("operation", "value", "derivatives", "keeps")
+HEADERS = ("operation", "value and derivatives", "keeps")
 
 
 class DerivativeTable(SphinxDirective):
@@ -24,7 +24,7 @@ class DerivativeTable(SphinxDirective):
         title = module.rpartition(".")[2].replace("_", " ").capitalize()
         section = nodes.section(ids=[f"table-{nodes.make_id(title)}"], names=[title.lower()])
         section += nodes.title(title, title)
-        section += nodes.paragraph(text=summary(module))
+        section += nodes.paragraph(text=summary(module).replace("`", ""))
         smooth = [entry for entry in entries if entry.derivatives]
         if smooth:
             section += self.table(smooth)
@@ -44,7 +44,7 @@ class DerivativeTable(SphinxDirective):
 
     def table(self, entries: list[Entry]) -> nodes.container:
         group = nodes.tgroup(cols=len(HEADERS))
-        group += [nodes.colspec(colwidth=width) for width in (22, 24, 44, 10)]
+        group += [nodes.colspec(colwidth=width) for width in (34, 56, 10)]
         group += nodes.thead("", row([nodes.paragraph(text=header) for header in HEADERS]))
         group += nodes.tbody("", *[self.row(entry) for entry in entries])
         table = nodes.table("", group, classes=["derivatives"])
@@ -53,20 +53,24 @@ class DerivativeTable(SphinxDirective):
     def row(self, entry: Entry) -> nodes.row:
         name = nodes.paragraph("", "", self.link(entry))
         meaning = nodes.paragraph(entry.doc, entry.doc, classes=["meaning"])
-        value = nodes.paragraph("", "", nodes.literal(text=entry.formula))
-        lines = [formula(derivative, entry) for derivative in entry.derivatives]
-        keeps = nodes.paragraph("", "", nodes.literal(text=", ".join(entry.keeps)) if entry.keeps else nodes.Text("–"))
-        return row([[name, meaning], value, lines, keeps])
+        lines = [code(entry.formula), *[code(written(derivative)) for derivative in entry.derivatives]]
+        keeps = code(", ".join(entry.keeps)) if entry.keeps else nodes.paragraph(text="–")
+        return row([[name, meaning], lines, keeps])
 
     def link(self, entry: Entry) -> pending_xref:
         target = f"{entry.module}.{entry.name}"
-        xref = pending_xref("", refdomain="py", reftype="func", reftarget=target, refexplicit=True, refdoc=self.env.docname)
+        xref = pending_xref(
+            "", refdomain="py", reftype="func", reftarget=target, refexplicit=True, refdoc=self.env.docname
+        )
         xref += nodes.strong("", entry.name)
         return xref
 
 
-def formula(derivative: Derivative, entry: Entry) -> nodes.paragraph:
-    text = f"d{derivative.input} = {derivative.formula}" if derivative.formula else f"d{derivative.input}: code below"
+def written(derivative: Derivative) -> str:
+    return f"d{derivative.input} = {derivative.formula or '…  (code below)'}"
+
+
+def code(text: str) -> nodes.paragraph:
     return nodes.paragraph("", "", nodes.literal(text=text))
 
 

@@ -83,8 +83,7 @@ def _entry(op: Op) -> Entry:
     options = {**op.defaults, **case.options}
     made = general(op, operands, options) if op.defaults else general(op, operands, {})
     derivatives = tuple(_derivative(op, op.need(i), case, operands, options, made) for i in op.differentiable)
-    doc = f"{op.doc[0].upper()}{op.doc[1:]}"
-    return Entry(op.name, op.call.__module__, doc, f"y = {_readable(made.text)}", derivatives)
+    return Entry(op.name, op.call.__module__, op.doc, f"y = {_readable(made.text)}", derivatives)
 
 
 def _case(op: Op) -> Case:

@@ -67,6 +67,8 @@ def test_every_module_is_in_the_reference():
     listed = set(re.findall(r"automodule:: (\S+)", pages))
     inner = {"calling", "operators", "methods", "demo", "cli", "__main__", "ops"}
     for info in pkgutil.iter_modules(tb.__path__, "tinygrad_batch."):
-        assert info.name in listed or info.name.rpartition(".")[2] in inner, f"add {info.name} to a page in docs/reference"
+        assert info.name in listed or info.name.rpartition(".")[2] in inner, (
+            f"add {info.name} to a page in docs/reference"
+        )
     for info in pkgutil.iter_modules(importlib.import_module("tinygrad_batch.ops").__path__, "tinygrad_batch.ops."):
         assert info.name in listed, f"add {info.name} to docs/reference/operations.md"

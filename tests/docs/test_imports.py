@@ -103,6 +103,13 @@ def test_importing_the_package_is_light():
 
 
 def test_type_checking_blocks_do_not_count():
-    tree = ast.parse("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .op import Op\ndef f():\n    import math")
-    names = [a.name for node in outside_type_checking(tree) if isinstance(node, (ast.Import, ast.ImportFrom)) for a in node.names]
+    tree = ast.parse(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .op import Op\ndef f():\n    import math"
+    )
+    names = [
+        a.name
+        for node in outside_type_checking(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for a in node.names
+    ]
     assert names == ["TYPE_CHECKING", "math"]
