@@ -30,7 +30,6 @@ SAMPLES = 48
 ENTRIES = 4096
 LISTED = 5
 RTOL, ATOL = 1e-5, 1e-7
-WEIGHTED = "the weighted outputs"
 
 
 @dataclass(frozen=True)
@@ -504,7 +503,10 @@ class _Problem:
         outputs = self.call()
         self.sizes = [out.size for out in outputs]
         count, elements = sum(self.sizes), sum(tensor.size for _, tensor in self.moved)
-        self.weights = self.rng.uniform(0.5, 1.5, count) * self.rng.choice([-1.0, 1.0], count)
+        self.weights, self.weighted_name = np.ones(1), self.output_names[0]
+        if count != 1:
+            self.weights = self.rng.uniform(0.5, 1.5, count) * self.rng.choice([-1.0, 1.0], count)
+            self.weighted_name = "the weighted outputs"
         self.reached = [False] * len(self.moved)
         self.weighted = self._backward(outputs, self.weights)
         self.jacobian: list[np.ndarray] | None = None
@@ -548,17 +550,20 @@ class _Problem:
                 self._check_element(place, element, note)
             return
         everything = np.arange(array.size)
-        if not note.agree(None, WEIGHTED, *self._along(place, everything)):
+        if not note.agree(None, self.weighted_name, *self._along(place, everything)):
             self._search(place, everything, note)
         for flat in self.rng.choice(array.size, SAMPLES, replace=False):
             element = tuple(int(i) for i in np.unravel_index(flat, array.shape))
             note.compare(
-                element, WEIGHTED, float(gradient[element]), float(self._moved_by(place, element) @ self.weights)
+                element,
+                self.weighted_name,
+                float(gradient[element]),
+                float(self._moved_by(place, element) @ self.weights),
             )
 
     def _check_element(self, place: int, element: tuple[int, ...], note: _Notes) -> None:
         column = self._moved_by(place, element)
-        note.compare(element, WEIGHTED, self.weighted[place][element], float(column @ self.weights))
+        note.compare(element, self.weighted_name, self.weighted[place][element], float(column @ self.weights))
         if self.jacobian is not None:
             shapes = [out.shape for out in self.outputs]
             names = (
@@ -609,9 +614,9 @@ class _Problem:
             chosen = halves[0] if not apart[0] <= apart[1] else halves[1]
         element = tuple(int(i) for i in np.unravel_index(int(chosen[0]), self.moved[place][1].shape))
         analytic, numeric = self.weighted[place][element], float(self._moved_by(place, element) @ self.weights)
-        if not note.compare(element, WEIGHTED, analytic, numeric):
+        if not note.compare(element, self.weighted_name, analytic, numeric):
             return
-        note.compare(None, WEIGHTED, *self._along(place, np.arange(self.moved[place][1].size)))
+        note.compare(None, self.weighted_name, *self._along(place, np.arange(self.moved[place][1].size)))
 
 
 class _Notes:
