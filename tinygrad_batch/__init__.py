@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, nn, optim
 from .capture import capture
+from .checkpoint import load_checkpoint, save_checkpoint
 from .creation import (
     arange,
     asarray,
@@ -88,6 +89,7 @@ __all__ = [
     "is_grad_enabled",
     "linear",
     "linspace",
+    "load_checkpoint",
     "matmul",
     "memory",
     "nn",
@@ -101,6 +103,7 @@ __all__ = [
     "power",
     "rand",
     "randn",
+    "save_checkpoint",
     "seed",
     "set_default_dtype",
     "split",
