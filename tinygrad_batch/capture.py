@@ -143,6 +143,8 @@ class _Recorder:
 
     def forget(self) -> None:
         """Let go of every array, node and closure."""
+        for step in self._steps:
+            step.results.clear()
         self.__dict__.clear()
 
     # --- layers --------------------------------------------------------------------------------
