@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         if isinstance(error, BrokenPipeError):  # the reader has gone, as head does; it wants no more
             return FAILED
-        return _failed(": ".join(filter(None, (error.filename, error.strerror or str(error)))))
+        if error.filename:
+            return _failed(f"{error.filename!r}: {error.strerror}", BAD_INPUT)
+        return _failed(error.strerror or str(error))
     return code
 
 
@@ -106,7 +108,7 @@ def _demo(options: argparse.Namespace) -> int:
         say(_entry("", data.citation))
     say(_entry("", f"{rows} rows to train on, {len(run.held_out[0])} held out"))
     say(_entry("", "standardised, so a loss of 1 is guessing the mean"))
-    layers = " → ".join(layer.label().replace(" ", "\N{NO-BREAK SPACE}") for layer in run.model)
+    layers = "\N{NO-BREAK SPACE}→ ".join(layer.label().replace(" ", "\N{NO-BREAK SPACE}") for layer in run.model)
     say(_entry("model", f"{layers}, {sum(p.size for p in run.model.parameters())} parameters"))
     say(_entry("epoch", f"{rows} rows in {batches} of {batch}: {_count(updates, 'update')} of the parameters"))
     say(f"\n{'epoch':>5}  {'train loss':>10}  {'held-out loss':>13}")
