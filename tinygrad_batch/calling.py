@@ -317,7 +317,7 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if not any(type(v) is Tensor for v in operands):
         if any(type(v) is Name for v in operands):
             return _named(entry, operands, options)
-        return _computed(entry, [v if isinstance(v, _RAW) else checked_array(v) for v in operands], options)
+        return _computed(entry, [v if _is_raw(v) else checked_array(v) for v in operands], options)
     if entry.expand is not None and state.recorder is not None:
         return entry.expand(*operands)
     arrays = [operand(v) for v in operands]
@@ -335,6 +335,10 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if state.recorder is not None:
         state.recorder.forward(entry, operands, options, out, plan)
     return out
+
+
+def _is_raw(value: Any) -> bool:
+    return isinstance(value, _RAW) and not isinstance(value, np.ma.MaskedArray)
 
 
 def _computed(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> Any:

@@ -94,9 +94,7 @@ class Plan:
         self.rules = tuple(_fitted(n.rule) if fit else n.rule for n, fit in needs)
         self.needs = tuple((f"{n.input}_shape", f"{n.input}_dtype", *n.names) if fit else n.names for n, fit in needs)
         self.single = len(inputs) == 1
-        self._getters = [
-            [getter(op, name, i) for name in names] for i, names in zip(inputs, self.needs, strict=True)
-        ]
+        self._getters = [[getter(op, name, i) for name in names] for i, names in zip(inputs, self.needs, strict=True)]
         self.blocks = (
             op.elementwise and not any(fits) and self.single
             and bool(self.needs[0]) and set(self.needs[0]) <= {"y", *op.inputs}
@@ -397,7 +395,8 @@ def _docstring(entry: Op) -> str:
     what = "sequence of Tensor or array_like" if entry.variadic else "Tensor or array_like"
     lines = [f"{entry.doc[0].upper()}{entry.doc[1:]}.", "", "Parameters", "----------"]
     lines += [f"{', '.join(entry.inputs)} : {what}"]
-    lines += ["    Elementwise: the shapes broadcast, and the dtypes promote as NumPy's do."] if entry.elementwise else []
+    if entry.elementwise:
+        lines += ["    Elementwise: the shapes broadcast, and the dtypes promote as NumPy's do."]
     for name, default in entry.defaults.items():
         lines += [f"{name} : default {default!r}", f"    {_OPTIONS.get(name, 'See the description above.')}"]
     lines += ["", "Returns", "-------", "Tensor or numpy.ndarray", "    A Tensor if any input is one."]

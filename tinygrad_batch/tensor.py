@@ -417,6 +417,11 @@ class Tensor(Operators, Methods):
         array = self.data if dtype is None else self._data.astype(dtype, copy=False)
         return array.copy() if copy else array
 
+    @property
+    def _mask(self) -> Any:
+        # numpy.ma looks for this when a masked array stands left of an operator, and would drop our gradient
+        raise DtypeError("a masked array was given, and its mask would be lost", "Fill it first: array.filled(0)")
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = NUMPY.get(ufunc)
         if method == "__call__" and function is not None and not kwargs:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..formula import ATOM
 from ..op import op
 from .choosing import where
 
@@ -17,7 +18,6 @@ def _not_zero(x: Any) -> Any:
     return where(x == 0, 1.0, x)
 
 
-
 # --- signs, squares and roots ------------------------------------------------------------------
 negative = op("negative", np.negative, label="−", doc="-x", formula=lambda x: -x, dx=lambda g: -g)
 positive = op("positive", np.positive, label="+", doc="+x", dx=lambda g: g)
@@ -26,8 +26,8 @@ abs = op("abs", np.absolute, label="|x|", doc="the absolute value", formula=lamb
          dx=lambda g, x: g * sign(x))  # fmt: skip
 square = op("square", np.square, label="x²", symbol="q", doc="x * x", formula=lambda x: x.suffix("²"),
             dx=lambda g, x: 2 * x * g)  # fmt: skip
-sqrt = op("sqrt", np.sqrt, label="√", doc="the square root", domain=(0.2, 3.0), formula=lambda x: x.like(f"√{x.within(5)}"),
-          dx=lambda g, y: g / (2 * y))  # fmt: skip
+sqrt = op("sqrt", np.sqrt, label="√", doc="the square root", domain=(0.2, 3.0),
+          formula=lambda x: x.like(f"√{x.within(ATOM)}"), dx=lambda g, y: g / (2 * y))  # fmt: skip
 reciprocal = op("reciprocal", np.reciprocal, label="1/x", doc="1 / x", domain=(0.5, 2.0), formula=lambda x: 1 / x,
                 dx=lambda g, y: -g * y * y)  # fmt: skip
 

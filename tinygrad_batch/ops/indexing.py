@@ -24,7 +24,8 @@ def _scatter_add(x: Any, shape: Any = (), index: Any = ()) -> Any:
 def _is_basic(index: Any) -> bool:
     """Return whether an index selects each element at most once without looking at arrays."""
     parts = index if isinstance(index, tuple) else (index,)
-    return all(isinstance(p, (int, np.integer, slice, type(None), type(...))) and not isinstance(p, bool) for p in parts)
+    basic = (int, np.integer, slice, type(None), type(...))
+    return all(isinstance(p, basic) and not isinstance(p, bool) for p in parts)
 
 
 def _index_name(x: Any, index: Any) -> Any:
@@ -52,8 +53,9 @@ getitem = op(
     dx=lambda g, x_shape, index: scatter_add(g, x_shape, index),
 )  # fmt: skip
 scatter_add = op(
-    "scatter_add", _scatter_add, doc="zeros of the given shape with x added at index", flops=lambda out, x, **o: int(np.prod(x)),
-    shape=lambda x, shape=(), index=(): tuple(shape), formula=lambda x, shape, index: x.like(f"zeros{_index_name(x.like(''), index)} += {x}"),
+    "scatter_add", _scatter_add, doc="zeros of the given shape with x added at index",
+    shape=lambda x, shape=(), index=(): tuple(shape), flops=lambda out, x, **o: int(np.prod(x)),
+    formula=lambda x, shape, index: x.like(f"zeros{_index_name(x.like(''), index)} += {x}"),
     cases=[case((4,), shape=(3, 4), index=1), case((4,), shape=(3,), index=np.array([0, 2, 2, 1]))],
     dx=lambda g, index: getitem(g, index=index),
 )  # fmt: skip

@@ -18,7 +18,10 @@ matmul = op(
     "matmul", _matmul, label="@", symbol="m", doc="the matrix product of two matrices, or of stacks of them",
     shape=shapes.matmul, flops=lambda out, a, b: 2 * int(np.prod(out)) * a[-1], formula=lambda a, b: a @ b,
     aligned=lambda a, b: a.ndim == 2 == b.ndim and a.dtype is b.dtype,
-    cases=[case((2, 3), (3, 4)), case((5, 2, 3), (3, 4)), case((2, 3), (5, 3, 1)), case((2, 1, 2, 3), (3, 3, 2)), case((0, 3), (3, 2))],
+    cases=[
+        case((2, 3), (3, 4)), case((0, 3), (3, 2)),
+        case((5, 2, 3), (3, 4)), case((2, 3), (5, 3, 1)), case((2, 1, 2, 3), (3, 3, 2)),
+    ],
     da=lambda g, b: matmul(g, matrix_transpose(b)),
     db=lambda g, a: matmul(matrix_transpose(a), g),
 )  # fmt: skip

@@ -31,7 +31,9 @@ def _affine(x: Any, w: Any, b: Any) -> Any:
 def _affine_shape(x: shapes.Shape, w: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
     out = shapes.matmul(x, w)
     if len(out) != 2 or b != out[1:]:
-        raise ShapeError(f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}")
+        raise ShapeError(
+            f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}"
+        )
     return out
 
 

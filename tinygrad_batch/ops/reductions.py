@@ -185,7 +185,8 @@ def _same(x: shapes.Shape, axis: int = -1) -> shapes.Shape:
 
 var = op(
     "var", _var, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
-    flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, doc="the variance over axis, divided by n - correction",
+    flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating,
+    doc="the variance over axis, divided by n - correction",
     cases=[case((3,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((4,), correction=1)],
     dx=lambda g, x, x_shape, axis, correction: (
         spread(g, x_shape, axis) * (2 * (x - mean(x, axis, keepdims=True)) / _freedom(x_shape, axis, correction))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import shapes
-from ..formula import Name
+from ..formula import ATOM, SUM, Name
 from ..op import case, op
 
 _free: dict[str, Any] = {"flops": lambda *a, **o: 0}
@@ -35,7 +35,8 @@ def _sum_rows(x: Any) -> Any:
 
 sum_rows = op(
     "sum_rows", _sum_rows, label="Σ→", doc="the sum over the first axis", shape=lambda x: shapes.reduced(x, 0),
-    flops=lambda out, x: int(np.prod(x)), formula=lambda x: Name(f"sum over rows of {x.within(5)}", x.shape[1:], 1, x.flops),
+    flops=lambda out, x: int(np.prod(x)),
+    formula=lambda x: Name(f"sum over rows of {x.within(ATOM)}", x.shape[1:], SUM, x.flops),
     cases=[case((2, 3)), case((4,)), case((2, 3, 2)), case((0, 2))],
     dx=lambda g, x_shape: broadcast_to(g, x_shape),
 )  # fmt: skip
@@ -58,8 +59,11 @@ def _unbroadcast_name(x: Name, shape: Any = (), dtype: Any = None) -> Name:
     if x.shape == shape:
         return x
     axes, _ = shapes.unbroadcast_axes(x.shape, shape)
-    over = "rows" if axes == (0,) and x.ndim == 2 else "all" if len(axes) == x.ndim else f"axes {axes}".replace(",)", ")")
-    return Name(f"sum over {over} of {x.within(5)}", shape, 1, x.flops)
+    if axes == (0,) and x.ndim == 2:
+        over = "rows"
+    else:
+        over = "all" if len(axes) == x.ndim else f"axes {', '.join(map(str, axes))}"
+    return Name(f"sum over {over} of {x.within(ATOM)}", shape, SUM, x.flops)
 
 
 unbroadcast = op(
@@ -71,7 +75,8 @@ unbroadcast = op(
     dx=lambda g, x_shape, x_dtype: astype(broadcast_to(g, x_shape), x_dtype),
 )  # fmt: skip
 broadcast_to = op(
-    "broadcast_to", lambda x, shape=(): np.broadcast_to(x, shape), doc="x repeated along new or length-1 axes up to shape",
+    "broadcast_to", lambda x, shape=(): np.broadcast_to(x, shape),
+    doc="x repeated along new or length-1 axes up to shape",
     shape=lambda x, shape: shapes.broadcast_to(x, shape), numpy=np.broadcast_to,
     cases=[case((3,), shape=(2, 3)), case((2, 1), shape=(2, 3)), case((), shape=(2,)), case((1,), shape=(0,))],
     dx=lambda g, x_shape, x_dtype: unbroadcast(g, x_shape, x_dtype), **_free,
@@ -85,13 +90,15 @@ astype = op(
 
 # --- one array --------------------------------------------------------------------------------------
 reshape = op(
-    "reshape", lambda x, shape=(-1,): np.reshape(x, shape), doc="x with the same elements in another shape; one length may be -1",
+    "reshape", lambda x, shape=(-1,): np.reshape(x, shape),
+    doc="x with the same elements in another shape; one length may be -1",
     shape=lambda x, shape: shapes.reshaped(x, shape), numpy=np.reshape,
     cases=[case((2, 3), shape=(3, 2)), case((2, 3), shape=(-1,)), case((), shape=(1, 1)), case((0, 2), shape=(2, 0))],
     dx=lambda g, x_shape: reshape(g, x_shape), **_free,
 )  # fmt: skip
 transpose = op(
-    "transpose", lambda x, axes=None: np.transpose(x, axes), doc="x with its axes in the order of axes, by default reversed",
+    "transpose", lambda x, axes=None: np.transpose(x, axes),
+    doc="x with its axes in the order of axes, by default reversed",
     shape=lambda x, axes=None: shapes.transposed(x, axes), numpy=np.transpose,
     cases=[case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case(()), case((0, 2))],
     dx=lambda g, axes: transpose(g, None if axes is None else _inverse(axes)), **_free,

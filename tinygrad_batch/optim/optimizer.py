@@ -192,5 +192,3 @@ def not_negative(name: str, value: float) -> float:
 def decayed(formula: str, name: str, weight_decay: float) -> str:
     """Return the gradient of ``name`` with weight decay added, as a formula."""
     return f"({formula} + {weight_decay:g} {name})" if weight_decay else formula
-
-
