@@ -38,12 +38,14 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the types are in the docstrings, in the reader's words
 numpydoc_show_class_members = False
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_code_prompt_show = "The program that made the picture"
+nb_code_prompt_hide = "Hide the program"
 nb_execution_show_tb = True
 
 html_theme = "furo"

@@ -27,7 +27,7 @@ rise = square(3 + nudge) - square(3)
 print(rise / nudge)
 
 # %% [markdown]
-# Near 3, the square rises six times as fast as its input. The slope of $x^2$ at $x = 3$ is 6.
+# Near 3, the square rises six times as fast as its input. The slope of x² at x = 3 is 6.
 #
 # The result is not exactly 6, because the curve bends on the way. It gets much better if you
 # step to both sides and take the difference:
@@ -54,10 +54,12 @@ assert abs(slope(math.tanh, 1.0) - (1 - math.tanh(1.0) ** 2)) < 1e-8
 #
 # Now put two functions in a row. First triple, then square:
 #
-# $$x \;\longrightarrow\; u = 3x \;\longrightarrow\; y = u^2$$
+# ```text
+# x  ──▶  u = 3x  ──▶  y = u²
+# ```
 #
-# Say $x = 2$, so $u = 6$. If $x$ rises by a tiny bit, $u$ rises three times as much. And $y$ rises
-# $2u = 12$ times as much as $u$. So all in all?
+# Say x = 2, so u = 6. If x rises by a tiny bit, u rises three times as much. And y rises
+# 2u = 12 times as much as u. So all in all?
 
 # %%
 first = slope(lambda x: 3 * x, 2.0)
@@ -72,17 +74,19 @@ assert abs(first * second - both) < 1e-6
 # Three times as much, then twelve times as much: thirty-six times as much. Like gears. That is the **chain
 # rule**: *along a path, slopes multiply*.
 #
-# Notice where the 12 was taken: at $u = 6$, where $u$ really is, and not at 2. To know the slopes along
+# Notice where the 12 was taken: at u = 6, where u really is, and not at 2. To know the slopes along
 # the way, you must know the values along the way. Remember this. It is why training needs memory.
 #
 # ## 3. Two ways to the goal: paths add up
 #
 # What if a number is used twice?
 #
-# $$y = a \cdot b + a$$
+# ```text
+# y = a · b + a
+# ```
 #
-# Here $a$ reaches $y$ on two paths: through the product, and directly. Take $a = 0.5$ and $b = 2$. Through the
-# product, a nudge of $a$ counts $b = 2$ times. Directly, it counts once. Both happen at the same time:
+# Here a reaches y on two paths: through the product, and directly. Take a = 0.5 and b = 2. Through the
+# product, a nudge of a counts b = 2 times. Directly, it counts once. Both happen at the same time:
 
 # %%
 print(f"{slope(lambda a: a * 2.0 + a, 0.5):.3f}")
@@ -99,10 +103,12 @@ assert abs(slope(lambda a: a * 2.0 + a, 0.5) - (2 + 1)) < 1e-8
 #
 # Let us put both together:
 #
-# $$p = a \cdot b \qquad h = \tanh(p) \qquad L = h + a$$
+# ```text
+# p = a · b        h = tanh(p)        L = h + a
+# ```
 #
-# with $a = 0.5$ and $b = 2$. Forward, the values are $p = 1$, then $h = \tanh 1 \approx 0.762$, then
-# $L \approx 1.262$. Now write on each edge how fast its right end rises with its left end:
+# with a = 0.5 and b = 2. Forward, the values are p = 1, then h = tanh(1) ≈ 0.762, then L ≈ 1.262. Now
+# write on each edge how fast its right end rises with its left end:
 #
 # ```text
 #   b ──0.5──▶ p ──0.42──▶ h ──1──▶ L
@@ -111,11 +117,11 @@ assert abs(slope(lambda a: a * 2.0 + a, 0.5) - (2 + 1)) < 1e-8
 #   └───────────────1───────────────┘
 # ```
 #
-# - From $a$ to the product: the factor is the *other* number, $b = 2$. From $b$ it is $a = 0.5$.
-# - Through the tanh: $1 - h^2 = 1 - 0.762^2 \approx 0.42$.
+# - From a to the product: the factor is the *other* number, b = 2. From b it is a = 0.5.
+# - Through the tanh: 1 − h² = 1 − 0.762² ≈ 0.42.
 # - Into a sum: 1. A sum hands on what it gets.
 #
-# From $b$ there is one path, from $a$ there are two:
+# From b there is one path, from a there are two:
 
 # %%
 a, b = 0.5, 2.0
@@ -131,23 +137,25 @@ def loss(a, b):
     return math.tanh(a * b) + a
 
 
-print(f"nudged: {slope(lambda a: loss(a, 2.0), 0.5):.4f}   nudged: {slope(lambda b: loss(0.5, b), 2.0):.4f}")
+nudged_a = slope(lambda a: loss(a, 2.0), 0.5)
+nudged_b = slope(lambda b: loss(0.5, b), 2.0)
+print(f"nudged {nudged_a:.4f}   nudged {nudged_b:.4f}")
 
 # %% tags=["remove-cell"]
-assert abs(slope_a - slope(lambda a: loss(a, 2.0), 0.5)) < 1e-8
-assert abs(slope_b - slope(lambda b: loss(0.5, b), 2.0)) < 1e-8
+assert abs(slope_a - nudged_a) < 1e-8
+assert abs(slope_b - nudged_b) < 1e-8
 assert abs(through_tanh - 0.42) < 0.001
 
 # %% [markdown]
 # It works. But we had to find all the paths. Every layer of a network multiplies their number: ten layers of a
-# hundred numbers each have $100^{10}$ of them. We need to be cleverer.
+# hundred numbers each have 100¹⁰ of them. We need to be cleverer.
 #
 # ## 5. Walk backwards
 #
-# Look at the graph from the right. Let $g$ of a node mean: how fast $L$ rises with that node. At $L$ itself
-# it is 1. And if a node knows its $g$, it can tell each of its parents: *through me, you count $g$ times
+# Look at the graph from the right. Let g of a node mean: how fast L rises with that node. At L itself
+# it is 1. And if a node knows its g, it can tell each of its parents: *through me, you count g times
 # the number on our edge*. A parent adds up what it hears from all its children. Then it knows its own
-# $g$, and tells its own parents.
+# g, and tells its own parents.
 #
 # So every edge is used once, however many paths run over it. One thing must be kept in order: a node may speak only
 # when it has heard from *all* its children. If we number the nodes as they are made, a child always has a larger
@@ -216,7 +224,7 @@ with tb.capture() as trace:
     L_package = tb.tanh(package_a * package_b) + package_a
     L_package.backward()
 
-print(f"L = {L_package.item():.4f}   dL/da = {package_a.grad.item():.4f}   dL/db = {package_b.grad.item():.4f}")
+print(f"L = {L_package:.4f}   dL/da = {package_a.grad:.4f}   dL/db = {package_b.grad:.4f}")
 tb.draw(trace)
 
 # %% tags=["remove-cell"]
@@ -253,14 +261,18 @@ error(package, tb.tanh, -0.3).backward()
 
 print("        yours    package    nudged")
 for name in start:
-    nudged = slope(lambda value, name=name: error({**start, name: value}, math.tanh, -0.3), start[name])
-    print(f"{name:5} {yours[name].g:8.5f}   {package[name].grad.item():8.5f}  {nudged:8.5f}")
+
+    def moved(value, name=name):
+        return error({**start, name: value}, math.tanh, -0.3)
+
+    nudged = slope(moved, start[name])
+    print(f"{name:5} {yours[name].g:8.5f}   {package[name].grad:8.5f}  {nudged:8.5f}")
     assert math.isclose(yours[name].g, package[name].grad.item(), rel_tol=1e-12)
     assert math.isclose(yours[name].g, nudged, rel_tol=1e-6)
 
 # %% [markdown]
 # Notice how `off * off` uses the same number twice. Both edges lead to the same parent, both are added, and so
-# $2 \cdot \text{off}$ comes out by itself. You never had to tell the program the slope of a square.
+# `2 * off` comes out by itself. You never had to tell the program the slope of a square.
 #
 # ## 8. One line of the table, read aloud
 #

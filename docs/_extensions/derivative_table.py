@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from derivatives import Derivative, Entry, groups, summary
+from derivatives import Derivative, Entry, entries, groups, summary
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from tinygrad_batch.op import Op
+
+ENTRIES = {entry.name: entry for entry in entries()}
 HEADERS = ("operation", "value and derivatives", "keeps")
 
 
@@ -78,6 +81,18 @@ def row(cells: list[Any]) -> nodes.row:
     return nodes.row("", *[nodes.entry("", *(cell if isinstance(cell, list) else [cell])) for cell in cells])
 
 
+def show_formulas(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """Replace the docstring of an operation, in the reference, by what the table says about it."""
+    op = getattr(found, "op", None)
+    if not isinstance(op, Op):
+        return
+    entry = ENTRIES[op.name]
+    shown = [entry.formula, *[written(d) for d in entry.derivatives if d.formula]]
+    meaning = op.doc if entry.derivatives or "no gradient" in op.doc else f"{op.doc}; no gradient"
+    lines[:] = [f"{meaning}.", "", ".. code-block:: text", "", *[f"   {line}" for line in shown], ""]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("autodoc-process-docstring", show_formulas, priority=900)  # after numpydoc
     app.add_directive("derivative-table", DerivativeTable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
