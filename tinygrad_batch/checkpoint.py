@@ -87,6 +87,15 @@ def load_checkpoint(path: str | os.PathLike[str], **parts: Stateful) -> None:
         If the file cannot be read or is no checkpoint.
     StateError
         If a part is not in the file, or its state does not fit.
+
+    Examples
+    --------
+    >>> import tempfile, tinygrad_batch as tb
+    >>> saved, fresh = tb.nn.Linear(2, 1, rng=0), tb.nn.Linear(2, 1, rng=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tb.load_checkpoint(tb.save_checkpoint(f"{folder}/run", model=saved), model=fresh)
+    >>> bool((saved.weight == fresh.weight).data.all())
+    True
     """
     arrays, plain = _read(Path(path))
     missing = [name for name in parts if name not in plain]

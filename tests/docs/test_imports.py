@@ -29,7 +29,7 @@ FLOORS = """
     nn data memory
     optim draw
     replay explain export
-    train batchlab distributed
+    train batchlab distributed checkpoint
     demo
     cli sklearn
     __main__
