@@ -203,6 +203,9 @@ class _Recorder:
             known = self._by_array.get(id(array))
             if known is None or (node is not None and node.plan is not None):
                 known = self._new_value(array, tensor, node)
+            elif self._values[known].role in ("data", "constant") and self._is_parameter(array, node):
+                self._values[known].tensor = tensor  # it was met detached before
+                self._make_parameter(self._values[known])
         if node is not None:
             self._by_node.setdefault(node.number, known)
         return known
@@ -212,14 +215,10 @@ class _Recorder:
             of = self._values[target].tensor
             if of is not None and getattr(of._node, "grad", None) is array:
                 return gradient  # somebody looks at .grad
-        path = self._parameters.get(id(array), "")
-        inside = bool(self._stack)
-        is_target = inside and _is_loss(self._layers[self._stack[-1]])
-        if path or (isinstance(node, Leaf) and (is_target or not inside)):
-            tail = path.rpartition(".")[2]
-            base = {"weight": "W", "bias": "b"}.get(tail, tail) or "w"
-            note = "weights" if tail == "weight" else tail
-            value = self._add("parameter", base, array, tensor=tensor, path=path, note=note)
+        is_target = bool(self._stack) and _is_loss(self._layers[self._stack[-1]])
+        if self._is_parameter(array, node):
+            value = self._add("parameter", "", array, tensor=tensor)
+            self._make_parameter(value)
         elif array.ndim == 0:
             value = self._add("constant", "c", array, tensor=tensor)
         else:
@@ -232,6 +231,18 @@ class _Recorder:
         if tensor is not None:
             self._by_tensor[id(tensor)] = value.id
         return value.id
+
+    def _is_parameter(self, array: np.ndarray, node: Node | None) -> bool:
+        # inside a model, a leaf that is none of its parameters is an input whose gradient somebody wants
+        inside = bool(self._stack) and not _is_loss(self._layers[self._stack[-1]])
+        return id(array) in self._parameters or (isinstance(node, Leaf) and not inside)
+
+    def _make_parameter(self, value: _Value) -> None:
+        value.path = self._parameters.get(id(value.array), "")
+        tail = value.path.rpartition(".")[2]
+        value.role, value.per_row, value.item = "parameter", False, None
+        value.base = {"weight": "W", "bias": "b"}.get(tail, tail) or "w"
+        value.note = "weights" if tail == "weight" else tail
 
     # --- steps ---------------------------------------------------------------------------------
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Tensor, plan: Plan | None) -> None:
