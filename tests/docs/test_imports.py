@@ -26,7 +26,7 @@ FLOORS = """
     checks
     trace
     capture
-    nn data memory
+    nn data memory checkpoint
     optim draw
     replay explain export
     train batchlab distributed checkpoint
