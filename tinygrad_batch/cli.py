@@ -14,6 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, BAD_INPUT = 0, 1, 2
 WIDTH = 79  # of the lines printed: any terminal shows them whole, and a file has the same bytes
-WIDEST = 1_000_000  # layer; a mistyped zero should not fill the memory
+MOST_WEIGHTS = 100_000_000  # some mistyped zeros should not fill the memory
 
 
 class _Parser(argparse.ArgumentParser):
@@ -342,8 +343,11 @@ def _layers(text: str) -> tuple[int, ...]:
         widths = ()
     if len(widths) < 2 or min(widths) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of widths such as 10,15,10,1")
-    if max(widths) > WIDEST:
-        raise argparse.ArgumentTypeError(f"{max(widths)} is too wide; a layer has at most {WIDEST:,} numbers a row")
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    if weights > MOST_WEIGHTS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has {weights:,} weights; at most {MOST_WEIGHTS:,} are sensible here"
+        )
     return widths
 
 

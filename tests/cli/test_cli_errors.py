@@ -31,7 +31,7 @@ COMMANDS = ("demo", "draw")
         (("--layers", "10,x,1"), "'10,x,1' is no list of widths"),
         (("--layers", "10,0,1"), "'10,0,1' is no list of widths"),
         (("--layers", "10,-5,1"), "'10,-5,1' is no list of widths"),
-        (("--layers", "10,99999999999,1"), "99999999999 is too wide"),
+        (("--layers", "10,99999999999,1"), "has 1,099,999,999,989 weights; at most"),
         (
             ("--batch-size", "0"),
             "--batch-size: '0' is no number of rows; expected a whole number, 1 or more, or 'full'",
@@ -175,8 +175,12 @@ def test_a_folder_in_which_nobody_can_write(fails):
     assert "cannot save '/proc/picture.svg'" in fails("draw", "-o", "/proc/picture.svg")
 
 
-def test_no_memory(fails):
-    assert "not enough memory: " in fails("draw", "--layers", "10,1000000,1000000,1", code=1)
+def test_no_memory(fails, monkeypatch):
+    def large(options):
+        raise MemoryError("Unable to allocate 7.28 TiB")
+
+    monkeypatch.setattr("tinygrad_batch.cli.one_batch", large)
+    assert fails("draw", code=1) == "tinygrad-batch: not enough memory: Unable to allocate 7.28 TiB\n"
 
 
 def test_commands(fails, run):
