@@ -26,7 +26,7 @@ FLOORS = """
     checks
     trace
     capture
-    nn data memory checkpoint
+    nn data memory
     optim draw
     replay explain export
     train batchlab distributed checkpoint
