@@ -55,11 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = int(stop.code or OK)
         sys.stdout.flush()  # now, while an error of it can still be told
     except OSError as error:
+        if error.filename:
+            return _failed(f"{error.filename!r}: {error.strerror}", BAD_INPUT)
         _drop_output()
         if isinstance(error, BrokenPipeError):  # the reader has gone, as head does; it wants no more
             return FAILED
-        if error.filename:
-            return _failed(f"{error.filename!r}: {error.strerror}", BAD_INPUT)
         return _failed(error.strerror or str(error))
     return code
 
