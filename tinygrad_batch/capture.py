@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ class _Recorder:
     def _register(self, module: Any) -> None:
         kind = type(module).__name__
         taken = {path.partition(".")[0] for path in self._layers}
-        prefix = next(p for p in (f"{kind}{n or ''}" for n in (0, *range(2, 10**6))) if p not in taken)
+        prefix = next(p for p in (f"{kind}{n if n > 1 else ''}" for n in count(1)) if p not in taken)
         for path, part in module.named_modules(prefix):
             self._paths[id(part)] = path
             self._held.append(part)
@@ -251,7 +252,7 @@ class _Recorder:
         read = [self._values[v] for i, v in enumerate(ids) if i not in numbers]
         shape = out._data.shape
         grows = bool(shape) and shape[0] == self._rows and any(v.per_row for v in read)
-        made = self._add("activation", op.symbol or op.name, out._data, tensor=out, per_row=grows)
+        made = self._add("activation", op.symbol or "u", out._data, tensor=out, per_row=grows)
         self._by_tensor[id(out)] = made.id
         self._by_array.setdefault(id(out._data), made.id)  # an operation may return the very array it was given
         keeps: list[int] = []
@@ -449,9 +450,9 @@ class _Recorder:
 
 def _number(values: Sequence[_Value], taken: set[str]) -> None:
     """Name values after their base, with numbers where several share it, and none as in ``taken``."""
-    count = Counter(value.base for value in values)
+    shared = Counter(value.base for value in values)
     numbers: Counter[str] = Counter()
-    alone = {base for base, n in count.items() if n == 1 and base not in taken}
+    alone = {base for base, n in shared.items() if n == 1 and base not in taken}
     taken |= alone
     for value in values:
         value.name = value.base

@@ -229,7 +229,8 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        finite = all(type(item) is float and math.isfinite(item) for item in value)  # most are rows of a thumbnail
+        return list(value) if finite else [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
@@ -245,6 +246,8 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         return None if data is None else _read(parts[0], data, where)
     elif origin is tuple:
         if isinstance(data, (list, tuple)):
+            if parts[0] is float and all(type(item) is float for item in data):
+                return tuple(data)
             return tuple([_read(parts[0], item, f"{where}[{i}]") for i, item in enumerate(data)])
     elif is_dataclass(kind) and isinstance(kind, type):
         if isinstance(data, Mapping):
