@@ -43,7 +43,8 @@ class Value:
     id : int
         Index of this value in ``trace.values``.
     name : str
-        Display name, such as ``W1``, ``h1`` or ``dz1``; unique in the trace.
+        Display name, such as ``W1``, ``h1`` or ``dz1``; unique in the trace. Gradients of a second
+        backward pass are ``dz1₂``.
     role : {"data", "parameter", "constant", "activation", "gradient"}
     note : str
         What it is, in two words at most: ``weights``, ``bias``, ``input rows``, ``target values``.
@@ -54,7 +55,7 @@ class Value:
     per_row : bool
         Whether its size grows with the rows of the batch.
     item : float or None
-        The number itself, for a scalar activation (the loss).
+        The number itself, for an activation (the loss) or a constant of one element.
     statistics : Statistics or None
     thumbnail : tuple of tuples of float, or None
         The value as a small table of at most 20 x 20 numbers, averaged down where it is larger.

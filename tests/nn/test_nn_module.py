@@ -158,6 +158,14 @@ def test_parameter() -> None:
         nn.Parameter("weights")
 
 
+def test_forward_may_take_keywords() -> None:
+    class Shift(nn.Module):
+        def forward(self, x: Any, *, by: float = 0.0) -> Any:
+            return x + by
+
+    assert Shift()(tb.ones(1), by=2.0).item() == 3.0
+
+
 def test_calling_a_module_without_forward() -> None:
     with pytest.raises(NotImplementedError, match="Module has no forward method"):
         nn.Module()(1)

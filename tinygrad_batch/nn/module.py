@@ -50,18 +50,18 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output; a subclass writes this."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output, and tell a capture about it."""
         recorder = state.recorder
         if recorder is not None:
             recorder.enter(self)
         out = None
         try:
-            out = self.forward(*inputs)
+            out = self.forward(*inputs, **options)
         except TinygradBatchError as error:
             error.add_note(f"in the layer {self}")
             raise
