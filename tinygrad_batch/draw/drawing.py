@@ -135,11 +135,11 @@ class Drawing:
         if writer is None:
             given = f"the suffix {target.suffix!r}" if target.suffix else "no suffix"
             raise DrawError(f"cannot save {target.name!r}: {given}", f"Use one of {' '.join(writers)}")
-        if not target.parent.is_dir():
+        if not os.path.isdir(target.parent):  # unlike Path.is_dir, false for a name that no directory can have
             raise DrawError(
                 f"cannot save {target.name!r}: there is no directory {str(target.parent)!r}", "Create it first"
             )
-        if target.is_dir():
+        if os.path.isdir(target):
             raise DrawError(f"cannot save {target.name!r}: it is a directory")
         made = writer()
         _write(target, made.encode("utf-8") if isinstance(made, str) else made)
