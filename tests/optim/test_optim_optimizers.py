@@ -1,6 +1,7 @@
 """Optimisers: step by step, their state, what they refuse, and how they write themselves down."""
 
 import copy
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,20 @@ def test_blocks_give_what_the_small_way_gives(kind: str, layout: str) -> None:
         one.step()
         many.step()
     np.testing.assert_array_equal(large.data, np.concatenate([p.data for p in small], axis=1))
+
+
+@every_kind
+def test_a_step_makes_no_temporary_of_the_size_of_a_large_parameter(kind: str) -> None:
+    p = tb.zeros(1_000_000).requires_grad_()
+    p.grad = np.ones(1_000_000)
+    optimizer = make(kind, [p])
+    optimizer.step()
+    tracemalloc.start()
+    try:
+        optimizer.step()
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 1])
