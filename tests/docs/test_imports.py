@@ -23,6 +23,7 @@ FLOORS = """
     tensor
     creation
     transforms
+    differences
     checks
     trace
     capture
