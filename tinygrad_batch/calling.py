@@ -384,7 +384,9 @@ def getter(entry: Op, name: str, position: int) -> Callable[[Sequence[Any], dict
         return lambda arrays, options, y: position
     if name == "shapes":
         return lambda arrays, options, y: tuple(np.shape(a) for a in arrays)
-    name, _, what = name.partition("_")
+    what = ""
+    if name not in entry.inputs:
+        name, _, what = name.rpartition("_")
     place = position if entry.variadic else entry.inputs.index(name)
     if what == "shape":
         return lambda arrays, options, y: np.shape(arrays[place])

@@ -157,6 +157,12 @@ class Op:
         self.expand = expand
         self.doc = doc
         self.inputs, self.defaults = _signature(name, compute, rules)
+        reserved = sorted({"g", "y", "i", "shapes"} & {*self.inputs, *self.defaults})
+        if reserved:
+            raise ArgumentError(
+                f"{name}: an input or option cannot be called {reserved[0]!r}",
+                "Rules use g for the incoming gradient, y for the output, i and shapes in a list of arrays",
+            )
         self._needs = {key[1:]: _read_rule(self, key[1:], rule) for key, rule in rules.items()}
         # positions of the inputs that have a derivative rule
         self.differentiable = tuple(i for i, name in enumerate(self.inputs) if name in self._needs)

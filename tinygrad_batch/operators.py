@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import functional as F
 from . import ops
+from .errors import DtypeError
 
 if TYPE_CHECKING:
     from .tensor import Tensor
+
+
+def _truth(value: Any) -> Any:
+    """Return ``value``, checked to be boolean: on integers NumPy's ``&``, ``|`` and ``~`` work bit by bit."""
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if dtype != np.bool_:
+        raise DtypeError(f"the operators &, | and ~ take booleans here, not {dtype}", "Compare first: x > 0")
+    return value
 
 
 class Operators:
@@ -92,12 +103,18 @@ class Operators:
         return ops.not_equal(self, other)
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return ops.logical_not(_truth(self))
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
+        return ops.logical_and(_truth(self), _truth(other))
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.logical_and(_truth(other), _truth(self))
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
+        return ops.logical_or(_truth(self), _truth(other))
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.logical_or(_truth(other), _truth(self))
 
     __hash__ = object.__hash__

@@ -267,7 +267,7 @@ class Tensor(Operators, Methods):
             raise GraphError("this tensor does not require grad, so a hook would never be called")
         hooks = self._watch().hooks
         hooks.append(hook)
-        return lambda: hooks.remove(hook)
+        return lambda: hooks.remove(hook) if hook in hooks else None
 
     def _watch(self) -> Watch:
         if self._node is None:

@@ -246,6 +246,7 @@ def test_hooks_replace_the_gradient_in_order_and_can_be_removed():
     y.backward(retain_graph=True)
     assert x.grad.item() == 22.0
     remove()
+    remove()  # once more does nothing
     x.grad = None
     y.backward()
     assert x.grad.item() == 20.0

@@ -223,6 +223,23 @@ def test_scalars_convert():
         Tensor([1.0, 2.0]).item()
 
 
+def test_logic_works_on_booleans_only():
+    a, b = Tensor([True, True, False]), np.array([True, False, False])
+    assert (a & b).tolist() == (b & a).tolist() == [True, False, False]
+    assert (a | b).tolist() == (False | a).tolist() == [True, True, False]
+    assert (~a).tolist() == [False, False, True]
+    assert (True & a).tolist() == a.tolist()
+    for use in (
+        lambda: ~Tensor([1, 2]),
+        lambda: Tensor([6]) & Tensor([3]),
+        lambda: a | 1,
+        lambda: ~Tensor(1.0),
+        lambda: 3 & a,
+    ):
+        with pytest.raises(DtypeError, match="booleans"):
+            use()
+
+
 def test_dlpack_gives_the_numbers_away_only_without_a_gradient():
     t = Tensor([1.0, 2.0])
     np.testing.assert_array_equal(np.from_dlpack(t), [1.0, 2.0])

@@ -281,6 +281,21 @@ def test_a_misspelt_rule_fails_at_definition(rules):
     assert "misspelt" not in TABLE
 
 
+@pytest.mark.usefixtures("scratch")
+@pytest.mark.parametrize("compute", [lambda x, y: x + y, lambda g: g, lambda i: i, lambda x, shapes=(): x])
+def test_an_input_that_rules_could_not_tell_from_something_else_is_refused(compute):
+    with pytest.raises(ArgumentError, match="cannot be called"):
+        op("ambiguous", compute, doc="of names")
+    assert "ambiguous" not in TABLE
+
+
+@pytest.mark.usefixtures("scratch")
+def test_an_input_may_have_an_underscore():
+    product = op("two_words", lambda x_1, b: x_1 * b, doc="x b", dx_1=lambda g, b: g * b, db=lambda g, x_1: g * x_1)
+    tensors = [Tensor([1.0, 2.0], True), Tensor(np.array([3.0]), True)]
+    assert tb.gradcheck(product, tensors).ok
+
+
 def test_a_taken_name_is_refused():
     with pytest.raises(ArgumentError, match="already an operation called 'tanh'"):
         op("tanh", np.tanh, doc="again")
