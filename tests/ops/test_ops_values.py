@@ -107,6 +107,8 @@ OPINIONS = {
     )(x),
     "getitem": lambda x, index=(): np.array(x)[index],
     "scatter_add": scattered,
+    "pick": lambda x, labels: np.array([row[int(k)] for row, k in zip(x, labels, strict=True)]),
+    "place": lambda x, labels, shape=(): scattered(x, shape, (np.arange(len(x)), labels.astype(int))),
     "concatenate": lambda arrays, axis=0: np.concatenate(arrays, axis),
     "sum_rows": lambda x: np.einsum("i...->...", x),
     "unbroadcast": lambda x, shape=(), dtype=None: unstretched(x, shape),
