@@ -399,7 +399,9 @@ _OPTIONS = {
 
 def _docstring(entry: Op) -> str:
     what = "sequence of Tensor or array_like" if entry.variadic else "Tensor or array_like"
-    lines = [f"{entry.doc[0].upper()}{entry.doc[1:]}.", "", "Parameters", "----------"]
+    first = entry.doc.partition(" ")[0]
+    capital = len(first) > 1 and first.isalpha()  # a formula stays as it is
+    lines = [f"{entry.doc[0].upper() if capital else entry.doc[0]}{entry.doc[1:]}.", "", "Parameters", "----------"]
     lines += [f"{', '.join(entry.inputs)} : {what}"]
     if entry.elementwise:
         lines += ["    Elementwise: the shapes broadcast, and the dtypes promote as NumPy's do."]

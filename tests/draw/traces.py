@@ -18,7 +18,9 @@ class Builder:
         self.values: list[Value] = []
         self.steps: list[Step] = []
 
-    def value(self, name: str, role: Role, array: object, note: str = "", path: str = "", of: Value | None = None) -> Value:
+    def value(
+        self, name: str, role: Role, array: object, note: str = "", path: str = "", of: Value | None = None
+    ) -> Value:
         a = np.asarray(array)
         finite = a[np.isfinite(a)] if a.dtype.kind == "f" else a.astype(float)
         statistics = None

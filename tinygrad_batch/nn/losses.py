@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..creation import asarray
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..ops.indexing import pick
 from ..ops.merged import mean_square
 from ..tensor import Tensor
 from .module import Module
@@ -194,12 +193,13 @@ class CrossEntropyLoss(Loss):
         if target.shape == prediction.shape:
             losses = -ops.sum(logp * _floating(target, prediction), axis=1)
         else:
-            losses = -ops.getitem(logp, index=(np.arange(len(logp)), self._classes(prediction, target)))
+            self._check_classes(prediction, target)
+            losses = -pick(logp, target)
         if self.label_smoothing:
             losses = (1 - self.label_smoothing) * losses - self.label_smoothing * ops.mean(logp, axis=1)
         return self.reduce(losses)
 
-    def _classes(self, prediction: Tensor, target: Tensor) -> np.ndarray:
+    def _check_classes(self, prediction: Tensor, target: Tensor) -> None:
         rows, classes = prediction.shape
         if target.shape != (rows,):
             raise ShapeError(
@@ -213,4 +213,3 @@ class CrossEntropyLoss(Loss):
             raise ArgumentError(
                 f"classes are from 0 to {classes - 1}; the targets go from {labels.min()} to {labels.max()}"
             )
-        return labels

@@ -15,6 +15,9 @@ from .reductions import *
 from .shaping import *
 
 # Parts that users meet inside another function of the same purpose, in `tinygrad_batch.functional`.
-_PARTS = {"affine", "mean_square", "matmul", "power", "power_of", "prod_others", "spread", "sum_rows", "unbroadcast"}
+_PARTS = {
+    *("affine", "mean_square", "sum_rows", "pick", "place"),
+    *("matmul", "power", "power_of", "prod_others", "spread", "unbroadcast"),
+}
 
 __all__ = sorted(name for name, value in list(globals().items()) if hasattr(value, "op") and name not in _PARTS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import shapes
+from ..formula import SUM
 from ..op import case, op
 
 
@@ -18,6 +19,21 @@ def _scatter_add(x: Any, shape: Any = (), index: Any = ()) -> Any:
         out[index] = x
     else:
         np.add.at(out, index, x)
+    return out
+
+
+def _at(labels: Any) -> Any:
+    """Return the index of the labelled element of each row."""
+    return np.arange(len(labels)), np.asarray(labels).astype(np.intp)
+
+
+def _pick(x: Any, labels: Any) -> Any:
+    return x[_at(labels)]
+
+
+def _place(x: Any, labels: Any, shape: Any = ()) -> Any:
+    out = np.zeros(shape, np.result_type(x))
+    out[_at(labels)] = x
     return out
 
 
@@ -55,12 +71,31 @@ getitem = op(
 scatter_add = op(
     "scatter_add", _scatter_add, doc="zeros of the given shape with x added at index",
     shape=lambda x, shape=(), index=(): tuple(shape), flops=lambda out, x, **o: int(np.prod(x)),
-    formula=lambda x, shape, index: x.like(f"zeros{_index_name(x.like(''), index)} += {x}"),
+    formula=lambda x, shape, index: x.like(f"zeros with {x} added at {_index_name(x.like(''), index)}", SUM),
     cases=[case((4,), shape=(3, 4), index=1), case((4,), shape=(3,), index=np.array([0, 2, 2, 1]))],
     dx=lambda g, index: getitem(g, index=index),
 )  # fmt: skip
 
 
+# --- one element of each row: what a classifier gave the right class --------------------------------
+pick = op(
+    "pick", _pick, doc="from each row of x, the element at its label",
+    shape=lambda x, labels: x[:1], dtype=lambda x, labels: np.result_type(x), flops=lambda *a, **o: 0,
+    formula=lambda x, labels: x.suffix(f"[row, {labels}]"), aligned=lambda x, labels: True,
+    cases=[case((3, 4), (3,), domain=(0.0, 3.0))],
+    dx=lambda g, labels, x_shape: place(g, labels, x_shape),
+)  # fmt: skip
+place = op(
+    "place", _place, doc="zeros of the given shape with each element of x in its row at its label",
+    shape=lambda x, labels, shape=(): tuple(shape), dtype=lambda x, labels, shape=(): np.result_type(x),
+    flops=lambda *a, **o: 0, formula=lambda x, labels, shape: x.like(f"zeros with {x} at [row, {labels}]", SUM),
+    aligned=lambda x, labels: True,
+    cases=[case((3,), (3,), shape=(3, 4), domain=(0.0, 3.0))],
+    dx=lambda g, labels: pick(g, labels),
+)  # fmt: skip
+
+
+# --- joining ----------------------------------------------------------------------------------------
 def _piece(g: Any, i: int, shapes: Any, axis: int) -> Any:
     """Return the part of a gradient that belongs to the i-th of the arrays that were joined."""
     axis = axis % len(shapes[0])

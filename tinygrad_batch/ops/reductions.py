@@ -210,7 +210,8 @@ softmax = op(
     dx=lambda g, y, axis: y * (g - sum(g * y, axis, keepdims=True)),
 )  # fmt: skip
 log_softmax = op(
-    "log_softmax", _log_softmax, shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
+    "log_softmax", _log_softmax, symbol="logp",
+    shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x),
     doc="the logarithm of softmax along axis, without underflow",
     cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],
     dx=lambda g, y, axis: g - exp(y) * sum(g, axis, keepdims=True),
