@@ -8,7 +8,7 @@ operations is walked like any other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -63,6 +63,7 @@ def backward(
         with state.switch(grad=True):
             return backward(root, seed, retain_graph, create_graph, wanted)
     found: dict[int, Any] | None = None if wanted is None else {node.number: None for node in wanted}
+    needed = None if wanted is None else _leading_to(root, {node.number for node in wanted})
     retain = retain_graph or create_graph
     special = create_graph or state.recorder is not None
     # Where a graph is a chain, the next node is just the parent at hand; only where it branches do
@@ -90,18 +91,23 @@ def backward(
                 check_kept(node)
             parents: tuple[Any, ...] = node.parents
             if special:
-                computed = iter(_on_tensors(node, g) if create_graph else _recorded(node, g))
+                computed = iter(_on_tensors(node, g, needed) if create_graph else _recorded(node, g))
             if not retain:
                 node.kept = None
                 node.parents = ()
             for rule, arguments, parent in zip(plan.rules, (kept,) if plan.single else kept, parents):  # noqa: B905 (hot)
                 if special:
                     grad = next(computed)
+                    if grad is None:
+                        continue
+                elif needed is not None and parent.number not in needed:
+                    continue
                 elif plan.blocks and g.nbytes > BLOCK_BYTES:
                     grad = _in_blocks(rule, g, arguments, not shared)
                 else:
                     grad = rule(g, *arguments)
-                aliased = grad is g or create_graph or grad.base is not None
+                # g itself may only be handed on where this is the one rule, so that nobody else gets it too
+                aliased = create_graph or grad.base is not None or (grad is g and (shared or not plan.single))
                 if parent.plan is None and parent.watch is None and found is None:
                     if (
                         not aliased
@@ -179,11 +185,27 @@ def _in_blocks(rule: Rule, g: np.ndarray, kept: tuple[Any, ...], overwrite: bool
     return out
 
 
-def _on_tensors(node: Node, g: Any) -> tuple[Any, ...]:
-    """Run the rules of ``node`` on Tensors that are connected to the graph they came from."""
-    plan, kept = node.plan, node.kept
+def _leading_to(root: Node, targets: set[int]) -> set[int]:
+    """Return the numbers of the nodes on the paths from ``root`` to ``targets``: only they need a gradient."""
+    below = {root.number: root}
+    waiting = [root]
+    while waiting:
+        for parent in waiting.pop().parents:
+            if parent.number not in below:
+                below[parent.number] = parent
+                waiting.append(parent)
+    needed = set(targets)
+    for number in sorted(below):  # parents come before their children
+        if any(parent.number in needed for parent in below[number].parents):
+            needed.add(number)
+    return needed
+
+
+def _on_tensors(node: Node, g: Any, needed: set[int] | None) -> Iterator[Any]:
+    """Run the rules of ``node`` on Tensors that are connected to the graph they came from; None where not needed."""
+    plan, kept, parents = node.plan, node.kept, node.parents
     if plan is None or kept is None:
-        return ()
+        return
     positions = {name: i for i, name in enumerate(plan.op.inputs)}
 
     def connected(name: str, value: Any) -> Any:
@@ -192,12 +214,13 @@ def _on_tensors(node: Node, g: Any) -> tuple[Any, ...]:
         if name == "y":
             return wrap(value, node)
         position = positions[name]
-        return wrap(value, node.parents[plan.inputs.index(position)] if position in plan.inputs else None)
+        return wrap(value, parents[plan.inputs.index(position)] if position in plan.inputs else None)
 
-    return tuple(
-        rule(g, *[connected(name, value) for name, value in zip(names, arguments, strict=True)])
-        for rule, names, arguments in zip(plan.rules, plan.needs, plan.arguments(kept), strict=True)
-    )
+    for rule, names, arguments, parent in zip(plan.rules, plan.needs, plan.arguments(kept), parents, strict=True):
+        if needed is None or parent.number in needed:
+            yield rule(g, *[connected(name, value) for name, value in zip(names, arguments, strict=True)])
+        else:
+            yield None
 
 
 def _watched(node: Node, g: Any) -> Any:

@@ -56,6 +56,11 @@ class Name:
         return len(self.shape)
 
     @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    @property
     def T(self) -> Name:
         """The name transposed."""
         return Name(self.within(ATOM) + "ᵀ", self.shape[::-1], ATOM, self.flops)

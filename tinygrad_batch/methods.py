@@ -75,40 +75,40 @@ class Methods:
 
     def softmax(self, axis: int = -1) -> Tensor:
         """Return ``exp(x) / sum(exp(x))`` along ``axis``."""
-        return ops.softmax(self, axis=axis)
+        return ops.softmax(self, axis)
 
     def log_softmax(self, axis: int = -1) -> Tensor:
         """Return the logarithm of the softmax along ``axis``."""
-        return ops.log_softmax(self, axis=axis)
+        return ops.log_softmax(self, axis)
 
     # --- reductions ------------------------------------------------------------------------------
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the sum over ``axis``."""
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+        return ops.sum(self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the mean over ``axis``."""
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+        return ops.mean(self, axis, keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the product over ``axis``."""
-        return ops.prod(self, axis=axis, keepdims=keepdims)
+        return ops.prod(self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the largest elements over ``axis``."""
-        return ops.max(self, axis=axis, keepdims=keepdims)
+        return ops.max(self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Return the smallest elements over ``axis``."""
-        return ops.min(self, axis=axis, keepdims=keepdims)
+        return ops.min(self, axis, keepdims)
 
     def var(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
         """Return the variance over ``axis``, divided by n - correction."""
-        return ops.var(self, axis=axis, keepdims=keepdims, correction=correction)
+        return ops.var(self, axis, keepdims, correction)
 
     def std(self, axis: Axis = None, keepdims: bool = False, correction: float = 0) -> Tensor:
         """Return the standard deviation over ``axis``, divided by n - correction."""
-        return ops.std(self, axis=axis, keepdims=keepdims, correction=correction)
+        return ops.std(self, axis, keepdims, correction)
 
     # --- shape -------------------------------------------------------------------------------------
     @property
@@ -123,15 +123,15 @@ class Methods:
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the elements in another shape; one length may be -1."""
-        return ops.reshape(self, shape=_one_tuple(shape))
+        return ops.reshape(self, _one_tuple(shape))
 
     def transpose(self, *axes: Any) -> Tensor:
         """Return the tensor with its axes in the given order, by default reversed."""
-        return ops.transpose(self, axes=_one_tuple(axes) or None)
+        return ops.transpose(self, _one_tuple(axes) or None)
 
     def permute(self, *axes: Any) -> Tensor:
         """Return the tensor with its axes in the given order."""
-        return ops.transpose(self, axes=_one_tuple(axes))
+        return ops.transpose(self, _one_tuple(axes))
 
     def swapaxes(self, axis1: int, axis2: int) -> Tensor:
         """Return the tensor with two axes exchanged."""

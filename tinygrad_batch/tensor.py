@@ -358,7 +358,7 @@ class Tensor(Operators, Methods):
 
     # --- parts, as NumPy's arrays have them ----------------------------------------------------
     def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index=_plain(index))
+        return ops.getitem(self, _plain(index))
 
     def __len__(self) -> int:
         if self._data.ndim == 0:

@@ -165,7 +165,8 @@ class _Writer:
         )
 
     def _edge(self, edge: Edge) -> str:
-        assert edge.head is not None
+        if edge.head is None:
+            return ""
         tail, head = self.placed.boxes[edge.tail].box, self.placed.boxes[edge.head].box
         key, style = EDGES[edge.kind]
         colour = getattr(self.palette, key)

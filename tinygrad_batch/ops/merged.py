@@ -65,7 +65,7 @@ mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],
-    da=lambda g, a, b: (a - b) * (g * (2 / max(shapes.count(a.shape), 1))),
-    db=lambda g, a, b: (b - a) * (g * (2 / max(shapes.count(a.shape), 1))),
+    da=lambda g, a, b: (a - b) * (g * (2 / (a.size or 1))),
+    db=lambda g, a, b: (b - a) * (g * (2 / (a.size or 1))),
     dtype=lambda a, b: np.result_type(a, b, np.float64 if np.result_type(a, b).kind in "iub" else np.result_type(a, b)),
 )  # fmt: skip

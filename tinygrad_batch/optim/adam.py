@@ -72,7 +72,7 @@ class Adam(Optimizer):
         square *= second
         square += (1 - second) * (grad * grad)
         root = np.sqrt(square) / (1 - second**step) ** 0.5
-        value -= (float(self.lr) / (1 - first**step)) * mean / (root + self.eps)
+        value -= (self.lr / (1 - first**step)) * mean / (root + self.eps)
 
     def formula(self, name: str) -> str:
         """Return the step as a formula."""
@@ -114,7 +114,7 @@ class AdamW(Adam):
 
     def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
         """Shrink the parameter, then take the step of Adam."""
-        value *= 1 - float(self.lr) * self.weight_decay
+        value *= 1 - self.lr * self.weight_decay
         self._adapt(step, value, grad, *kept)
 
     def formula(self, name: str) -> str:

@@ -46,9 +46,18 @@ class Optimizer:
             raise ArgumentError("none of the parameters requires grad, so there is nothing to learn")
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ArgumentError("a parameter was given twice, and would be updated twice")
-        self.lr = not_negative("lr", lr)
+        self.lr = lr
         self._learned = [_Learned(p) for p in self.parameters]
         self._writer = Writer([p._data for p in self.parameters])
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        self._lr = float(not_negative("lr", lr))  # a NumPy number would widen the parameters
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ class SGD(Optimizer):
     def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
         """Take a step against the gradient, or along the velocity."""
         if not kept and not self.weight_decay:
-            value -= float(self.lr) * grad
+            value -= self._lr * grad
             return
         if self.weight_decay:
             grad = grad + self.weight_decay * value
@@ -72,7 +72,7 @@ class SGD(Optimizer):
             velocity *= self.momentum
             velocity += grad
             grad = grad + self.momentum * velocity if self.nesterov else velocity
-        value -= float(self.lr) * grad
+        value -= self._lr * grad
 
     def formula(self, name: str) -> str:
         """Return the step as a formula."""
