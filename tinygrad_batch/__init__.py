@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, nn, optim
 from .capture import capture
-from .checkpoint import load_checkpoint, save_checkpoint
 from .creation import (
     arange,
     asarray,
@@ -59,6 +58,7 @@ from .trace import Trace
 from .transforms import grad
 
 if TYPE_CHECKING:
+    from .checkpoint import load_checkpoint, save_checkpoint
     from .checks import gradcheck, gradcheck_model, gradgradcheck
 
 __version__ = "0.1.0"
@@ -122,4 +122,8 @@ def __getattr__(name: str) -> Any:
         from . import checks
 
         return getattr(checks, name)
+    if name in ("load_checkpoint", "save_checkpoint"):
+        from . import checkpoint
+
+        return getattr(checkpoint, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -89,13 +89,14 @@ def backward(
         else:
             if node.number < latest_write[0]:
                 check_kept(node)
-            parents: tuple[Any, ...] = node.parents
+            above: Any = node.above
             if special:
                 computed = iter(_on_tensors(node, g, needed) if create_graph else _recorded(node, g))
             if not retain:
                 node.kept = None
-                node.parents = ()
-            for rule, arguments, parent in zip(plan.rules, (kept,) if plan.single else kept, parents):  # noqa: B905 (hot)
+                node.above = ()
+            each = zip(plan.rules, (kept,), (above,)) if plan.single else zip(plan.rules, kept, above)  # noqa: B905 (hot)
+            for rule, arguments, parent in each:
                 if special:
                     grad = next(computed)
                     if grad is None:

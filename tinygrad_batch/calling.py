@@ -131,7 +131,7 @@ def _unary(entry: Op) -> Callable[..., Any]:
                     kept = (a,)
                 else:
                     kept = plan.keep((a,), {}, y) if needs else ()
-                out._node = Node(plan, (node,), kept)
+                out._node = Node(plan, node, kept)
             return out
         if type(x) is _ndarray:
             return compute(x)
@@ -162,7 +162,7 @@ def _unary_with_options(entry: Op) -> Callable[..., Any]:
         if node is None or plan is None or y.dtype is not a.dtype:
             return slow(x, *extra) if node is not None else wrap(y)
         options = {**defaults, **dict(zip(defaults, extra))} if extra else defaults  # noqa: B905 (hot)
-        return wrap(y, Node(plan, (node,), plan.keep((a,), options, y)))
+        return wrap(y, Node(plan, node, plan.keep((a,), options, y)))
 
     return call
 
@@ -209,17 +209,17 @@ def _binary(entry: Op) -> Callable[..., Any]:
             out._node = None
         elif not arrays or aligned(x, y):
             if q is None:
-                out._node = Node(first, (p,), keep_first(x, y, z))
+                out._node = Node(first, p, keep_first(x, y, z))
             elif p is None:
-                out._node = Node(second, (q,), keep_second(x, y, z))
+                out._node = Node(second, q, keep_second(x, y, z))
             else:
                 out._node = Node(both, (p, q), (keep_first(x, y, z), keep_second(x, y, z)))
         else:
             fits = unlike(x, z), unlike(y, z)
             if q is None:
-                out._node = Node(entry.plan((0,), fits), (p,), _fitting(fits[0], x, keep_first(x, y, z)))
+                out._node = Node(entry.plan((0,), fits), p, _fitting(fits[0], x, keep_first(x, y, z)))
             elif p is None:
-                out._node = Node(entry.plan((1,), fits), (q,), _fitting(fits[1], y, keep_second(x, y, z)))
+                out._node = Node(entry.plan((1,), fits), q, _fitting(fits[1], y, keep_second(x, y, z)))
             else:
                 kept = _fitting(fits[0], x, keep_first(x, y, z)), _fitting(fits[1], y, keep_second(x, y, z))
                 out._node = Node(entry.plan((0, 1), fits), (p, q), kept)
@@ -330,7 +330,8 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
         needed = tuple(i for i in positions if type(operands[i]) is Tensor and operands[i]._node is not None)
         if needed and entry.differentiable and y.dtype.kind in "fc":  # integers carry no gradient
             plan = entry.plan(needed, _fits(entry, arrays, y))
-            node = Node(plan, tuple(operands[i]._node for i in needed), plan.keep(arrays, options, y))
+            parents = tuple(operands[i]._node for i in needed)
+            node = Node(plan, parents[0] if plan.single else parents, plan.keep(arrays, options, y))
     out = wrap(y, node)
     if state.recorder is not None:
         state.recorder.forward(entry, operands, options, out, plan)

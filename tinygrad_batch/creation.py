@@ -11,7 +11,7 @@ from .shapes import Shape
 from .state import state
 from .tensor import Tensor, get_default_dtype
 
-_random = {"generator": np.random.default_rng(0)}
+_random: dict[str, np.random.Generator] = {}  # made when first drawn from: numpy.random is slow to load
 
 
 def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None) -> Tensor:
@@ -162,6 +162,8 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
     True
     """
     if rng is None:
+        if not _random:
+            seed(0)
         return _random["generator"]
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
 

@@ -41,30 +41,34 @@ class Node:
     ----------
     plan : Plan or None
         The operation and the rules that its backward step will run; None for a leaf.
-    parents : tuple of Node
-        The inputs that need a gradient, in the order of ``plan.rules``.
     kept : tuple, or None
-        For each rule, the tuple of what it asked for besides ``g``. None once freed.
+        For each rule, the tuple of what it asked for besides ``g``; for a single rule that tuple
+        itself. None once freed.
     number : int
         Creation number: a parent's is always smaller.
     watch : Watch or None
         Hooks and retained gradient; None for almost every node.
     """
 
-    __slots__ = ("kept", "number", "parents", "plan", "watch")
+    __slots__ = ("above", "kept", "number", "plan", "watch")
 
     plan: Plan | None
-    parents: tuple[Node, ...]
+    above: Node | tuple[Node, ...]  # with a single rule the one parent itself: a tuple less for each node
     kept: tuple[Any, ...] | None
     number: int
     watch: Watch | None
 
-    def __init__(self, plan: Plan | None, parents: tuple[Node, ...], kept: tuple[Any, ...]) -> None:
+    def __init__(self, plan: Plan | None, above: Node | tuple[Node, ...], kept: tuple[Any, ...]) -> None:
         self.plan = plan
-        self.parents = parents
+        self.above = above
         self.kept = kept
         self.number = next(_numbers)
         self.watch = None
+
+    @property
+    def parents(self) -> tuple[Node, ...]:
+        """The inputs that need a gradient, in the order of ``plan.rules``."""
+        return self.above if isinstance(self.above, tuple) else (self.above,)
 
 
 class Leaf(Node):

@@ -4,10 +4,14 @@ One idea a file: `sampler` (which rows make up which batch), `iterator` (the loo
 out, columns on one scale), `datasets` and `synthetic` (something to train on), `files` (your own).
 """
 
-from .datasets import Dataset, load_diabetes, load_digits, load_file
+from typing import TYPE_CHECKING, Any
+
 from .iterator import DataIterator, Epoch
 from .splits import Standardized, standardize, train_test_split
-from .synthetic import make_moons, make_regression, make_spirals, make_xor
+
+if TYPE_CHECKING:
+    from .datasets import Dataset, load_diabetes, load_digits, load_file
+    from .synthetic import make_moons, make_regression, make_spirals, make_xor
 
 __all__ = [
     "DataIterator",
@@ -24,3 +28,15 @@ __all__ = [
     "standardize",
     "train_test_split",
 ]
+
+
+def __getattr__(name: str) -> Any:  # reading files needs half the standard library; load it when a file is read
+    if name.startswith("make_") and name in __all__:
+        from . import synthetic
+
+        return getattr(synthetic, name)
+    if name == "Dataset" or (name.startswith("load_") and name in __all__):
+        from . import datasets
+
+        return getattr(datasets, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
