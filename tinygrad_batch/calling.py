@@ -187,6 +187,8 @@ def _binary(entry: Op) -> Callable[..., Any]:
             x, p = a._data, a._node
             if type(b) is Tensor:
                 y, q = b._data, b._node
+            elif type(b) in _NUMBERS:
+                y, q, arrays = b, None, False
             else:
                 y, q = operand(b), None
                 arrays = type(y) is _ndarray

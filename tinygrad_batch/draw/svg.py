@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tinygrad_batch.draw.escape import xml
 from tinygrad_batch.draw.layout import BOX_PAD, LINE, RUN_SPACE, Placed, PlacedBox, PlacedEdge, PlacedFrame
@@ -64,6 +65,7 @@ def render(placed: Placed, palette: Palette, prefix: str | None = None) -> str:
     return text.replace(mark, prefix)
 
 
+@lru_cache(maxsize=1 << 14)  # the same widths and columns come thousands of times
 def _n(number: float) -> str:
     return str(int(number)) if number == int(number) else f"{number:.1f}".removesuffix(".0")
 
