@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from .errors import DataError, StateError
+from .files import write_whole
 
 FORMAT = "tinygrad_batch checkpoint 1"
 
@@ -61,14 +61,10 @@ def save_checkpoint(path: str | os.PathLike[str], **parts: Stateful) -> Path:
     plain = {name: _without_arrays(part.state_dict(), name, arrays) for name, part in parts.items()}
     content = save(arrays, {"format": FORMAT, "state": json.dumps(plain)})
     target = Path(path)
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.tmp")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        write_whole(target, content)
     except OSError as error:
         raise DataError(f"the checkpoint {str(target)!r} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 

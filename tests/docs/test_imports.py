@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "tinygrad_batch"
 FLOORS = """
     errors
     shapes
-    formula
+    formula files
     graph state
     calling
     op

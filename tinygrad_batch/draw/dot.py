@@ -12,22 +12,13 @@ import re
 from tinygrad_batch.draw.escape import dot as escaped
 from tinygrad_batch.draw.layout import Placed, PlacedBox
 from tinygrad_batch.draw.measure import fit
-from tinygrad_batch.draw.palette import Palette
+from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, STYLES, Edge, Scene
 
-__all__ = ["BOXES", "EDGES", "FONT", "prefixed", "source"]
+__all__ = ["EDGES", "FONT", "HEAVY", "prefixed", "source"]
 
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
-BOXES = {
-    "data": ("data", "data_fill", 1),
-    "parameter": ("parameter", "parameter_fill", 2),
-    "forward": ("forward", "forward_fill", 1),
-    "hidden": ("data", "data_fill", 1),
-    "loss": ("loss", "loss_fill", 2),
-    "backward": ("backward", "backward_fill", 1),
-    "gradient": ("parameter", "parameter_fill", 2),
-    "note": ("muted", "background", 1),
-}
+HEAVY = {"parameter": 2, "loss": 2, "gradient": 2}  # width of the line, else 1
 EDGES = {
     "data": ("data", ""),
     "parameter": ("parameter", ""),
@@ -142,7 +133,8 @@ class _Writer:
         return f'{boxes[0].box.id} [label=<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0">{cells}</TABLE>>];'
 
     def _table(self, placed: PlacedBox) -> str:
-        line, fill, border = BOXES[placed.box.kind]
+        line, fill = BOX_COLOURS[placed.box.kind]
+        border = HEAVY.get(placed.box.kind, 1)
         colour = getattr(self.palette, line)
         size = f'WIDTH="{placed.w - placed.cell - 8:.0f}"'
         rows = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
@@ -20,6 +19,7 @@ from tinygrad_batch.draw.fold import Depth
 from tinygrad_batch.draw.layout import Placed, place
 from tinygrad_batch.draw.palette import DARK, LIGHT, Palette
 from tinygrad_batch.errors import ArgumentError, DrawError
+from tinygrad_batch.files import write_whole
 from tinygrad_batch.trace import Trace
 
 if TYPE_CHECKING:
@@ -142,7 +142,10 @@ class Drawing:
         if os.path.isdir(target):
             raise DrawError(f"cannot save {target.name!r}: it is a directory")
         made = writer()
-        _write(target, made.encode("utf-8") if isinstance(made, str) else made)
+        try:
+            write_whole(target, made.encode("utf-8") if isinstance(made, str) else made)
+        except OSError as error:
+            raise DrawError(f"cannot save {str(target)!r}: {error.strerror or error}") from error
         return target
 
     def _rendered(self, form: Literal["png", "pdf"]) -> bytes:
@@ -179,16 +182,3 @@ def mimebundle(trace: Trace) -> dict[str, str]:
         return Drawing(trace)._repr_mimebundle_()
     except Exception as error:  # a notebook must show a broken trace, not a traceback of the display
         return {"text/plain": f"<Trace: {len(trace.steps)} steps; no picture: {error}>"}
-
-
-def _write(target: Path, data: bytes) -> None:
-    temporary = target.parent / f".{target.name[:80]}.{secrets.token_hex(6)}.tmp"
-    try:
-        # Exclusive, and with the permissions the user's umask gives.
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise DrawError(f"cannot save {str(target)!r}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

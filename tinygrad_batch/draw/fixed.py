@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tinygrad_batch.draw.dot import BOXES, EDGES, FONT
+from tinygrad_batch.draw.dot import EDGES, FONT, HEAVY
 from tinygrad_batch.draw.escape import dot as escaped
 from tinygrad_batch.draw.layout import BOX_PAD, LINE, Placed, PlacedBox, PlacedEdge, PlacedFrame
 from tinygrad_batch.draw.measure import width
-from tinygrad_batch.draw.palette import Palette
+from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import STYLES, Run
 
 __all__ = ["source"]
@@ -102,7 +102,8 @@ class _Writer:
         return [self._node(frame.x, frame.y, frame.w, frame.h, style), *words]
 
     def _box(self, placed: PlacedBox) -> list[str]:
-        line, fill, border = BOXES[placed.box.kind]
+        line, fill = BOX_COLOURS[placed.box.kind]
+        border = HEAVY.get(placed.box.kind, 1)
         p = self.palette
         colour = getattr(p, line)
         dashed = ",dashed" if placed.box.kind in ("note", "hidden") else ""

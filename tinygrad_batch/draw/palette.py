@@ -94,6 +94,18 @@ DARK = Palette(
     backward_group_rule="#503A2B",
 )
 
+# The colours of the line and the ground of each kind of box.
+BOX_COLOURS = {
+    "data": ("data", "data_fill"),
+    "parameter": ("parameter", "parameter_fill"),
+    "forward": ("forward", "forward_fill"),
+    "hidden": ("data", "data_fill"),
+    "loss": ("loss", "loss_fill"),
+    "backward": ("backward", "backward_fill"),
+    "gradient": ("parameter", "parameter_fill"),
+    "note": ("muted", "background"),
+}
+
 # In the page each colour is a CSS variable, so that one picture serves both themes.
 VARIABLES = Palette(**{field.name: f"var(--tb-{field.name.replace('_', '-')})" for field in fields(Palette)})
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from tinygrad_batch.draw.escape import xml
 from tinygrad_batch.draw.layout import BOX_PAD, LINE, RUN_SPACE, Placed, PlacedBox, PlacedEdge, PlacedFrame
-from tinygrad_batch.draw.palette import Palette
+from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import STYLES, Line, Run
 
 __all__ = ["FONT", "render"]
@@ -22,16 +22,7 @@ _LINES = {  # width, dashes, colour of an edge
     "kept": (2.0, "1.5 4.5", "kept"),
     "start": (2.2, "", "loss"),
 }
-_BOXES = {  # line colour, fill, width of the line
-    "data": ("data", "data_fill", 1.2),
-    "parameter": ("parameter", "parameter_fill", 2),
-    "forward": ("forward", "forward_fill", 1.3),
-    "hidden": ("data", "data_fill", 1.3),
-    "loss": ("loss", "loss_fill", 2.2),
-    "backward": ("backward", "backward_fill", 1.3),
-    "gradient": ("parameter", "parameter_fill", 2),
-    "note": ("muted", "background", 1.2),
-}
+_WIDTHS = {"data": 1.2, "note": 1.2, "parameter": 2, "gradient": 2, "loss": 2.2}  # of a box's line, else 1.3
 
 
 def render(placed: Placed, palette: Palette, prefix: str | None = None) -> str:
@@ -174,7 +165,8 @@ def _spaced(run: Run) -> str:
 
 def _box(placed: PlacedBox, palette: Palette, mark: str) -> str:
     box = placed.box
-    line_key, fill_key, line = _BOXES[box.kind]
+    line_key, fill_key = BOX_COLOURS[box.kind]
+    line = _WIDTHS.get(box.kind, 1.3)
     colour, fill = getattr(palette, line_key), getattr(palette, fill_key)
     step = "" if box.step is None else f' data-step="{box.step}"'
     value = "" if box.value is None else f' data-value="{box.value}"'
