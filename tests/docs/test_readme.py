@@ -1,6 +1,7 @@
 """The README's Python runs as it stands, block after block, and its commands can be found."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,16 @@ def test_python_blocks_run_in_order(tmp_path):
         cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert words(tmp_path / "one_batch.svg") == words(README.parent / "docs" / "images" / "one_batch.svg"), (
+        "the picture in the README is not what its program draws: run the program and copy one_batch.svg"
+    )
+
+
+def words(picture):
+    """Return the words of an SVG; the loss may differ in its last digit from machine to machine."""
+    found = re.findall(r">([^<>\n]+)<", picture.read_text(encoding="utf-8"))
+    assert len(found) > 100
+    return [re.sub(r"loss = [\d.]+", "loss", text) for text in found]
 
 
 @pytest.mark.parametrize("name", ["test", "demo"])
