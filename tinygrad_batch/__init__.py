@@ -117,6 +117,10 @@ __all__ = [
 __all__ += _operations
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # also what is loaded only when it is used
+
+
 def __getattr__(name: str) -> Any:
     if name in ("gradcheck", "gradgradcheck", "gradcheck_model"):  # not needed to train, so not loaded to train
         from . import checks

@@ -118,11 +118,11 @@ def _demo(options: argparse.Namespace) -> int:
     rest = rows % batch
     say("\nwhat an epoch was")
     say(_entry("  rows", f"{rows}, each used once, in a new order every epoch"))
-    say(_entry("  batches", f"{updates} of {batch} rows" + (f", the last of {rest}" if rest else "")))
+    say(_entry("  batches", f"{updates} of {_count(batch, 'row')}" + (f", the last of {rest}" if rest else "")))
     over = f"{updates * run.epochs} over {_count(run.epochs, 'epoch')}"
     say(_entry("  updates", f"{updates}, one for each batch; {over}"))
     names = ", ".join(kept.kept_names[:12]) + ", …" * (len(kept.kept_names) > 12)
-    backward = f"for the backward pass of {run.trace.rows} rows"
+    backward = f"for the backward pass of {_count(run.trace.rows or 0, 'row')}"
     say(_entry("  memory", f"{format_bytes(kept.kept_bytes)} kept {backward} ({names});"))
     all_rows = f"{format_bytes(kept.at_rows(rows))} for all {rows} rows at once"
     say(_entry("", f"{kept.per_row_bytes:.0f} bytes a row, so {all_rows}"))

@@ -89,9 +89,7 @@ def matmul(a: Shape, b: Shape) -> Shape:
     if len(a) < 2 or len(b) < 2:
         raise ShapeError(f"matmul takes matrices here, not shapes {a} and {b}")
     if a[-1] != b[-2]:
-        raise ShapeError(
-            f"matmul of {a} and {b}: the first has {a[-1]} columns, the second {b[-2]} rows; they must be equal"
-        )
+        raise ShapeError(f"{a} @ {b}: the first has {a[-1]} columns, the second {b[-2]} rows; they must be equal")
     return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
 
 

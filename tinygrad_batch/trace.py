@@ -146,7 +146,7 @@ def shown_by(show: Callable[[Trace], dict[str, str]]) -> Callable[[Trace], dict[
     return show
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # the numbers in it would fill a screen
 class Trace:
     """One batch of training as plain data: values, steps and the layers they ran in.
 
@@ -179,8 +179,14 @@ class Trace:
                 return self.values[self.steps[step.forward - 1].results[0].value]
         return None
 
+    def __repr__(self) -> str:
+        phases: tuple[Phase, ...] = ("forward", "backward", "update")
+        counts = [f"{len(self.phase(phase))} {phase}" for phase in phases]
+        rows = f", {self.rows} row{'' if self.rows == 1 else 's'}" if self.rows is not None else ""
+        return f"<Trace: steps {', '.join(counts)}{rows}>"
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return _shown[0](self) if _shown else {"text/plain": f"<Trace: {len(self.steps)} steps>"}
+        return _shown[0](self) if _shown else {"text/plain": repr(self)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the trace as dicts, lists, numbers and strings, ready for JSON.

@@ -123,7 +123,10 @@ def test_one_batch_an_epoch(run, size):
 
 
 def test_one_row_a_batch(run):
-    assert "354 rows in 354 batches of 1: 354 updates" in run("demo", "--batch-size", 1, "--epochs", 1).out
+    done = run("demo", "--batch-size", 1, "--epochs", 1)
+    assert "354 rows in 354 batches of 1: 354 updates" in done.out
+    assert "354 of 1 row\n" in done.out
+    assert "the backward pass of 1 row (" in done.out
 
 
 def test_a_name_in_a_file_cannot_steer_the_terminal(run, folder):

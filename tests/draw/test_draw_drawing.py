@@ -323,3 +323,13 @@ def test_text_has_contrast(palette):
     for text, ground in pairs:
         assert contrast(getattr(palette, text), getattr(palette, ground)) >= 4.5, (text, ground)
     assert all(re.fullmatch("#[0-9A-F]{6}", getattr(palette, field.name)) for field in fields(palette))
+
+
+def test_only_a_trace_can_be_drawn():
+    with pytest.raises(ArgumentError, match=r"draw needs a trace, not a list\. Record one: with tb\.capture"):
+        draw([1, 2])
+
+
+def test_a_trace_prints_in_one_line():
+    assert repr(seed_net()) == "<Trace: steps 11 forward, 11 backward, 1 update, 100 rows>"
+    assert repr(Trace()) == "<Trace: steps 0 forward, 0 backward, 0 update>"

@@ -1,9 +1,12 @@
 import pytest
 from traces import Builder, chain, doubling, recurrent_net, residual_net, seed_net
 
+import tinygrad_batch as tb
+from tinygrad_batch import nn
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.fold import OPS_LIMIT, ROWS_LIMIT, units
 from tinygrad_batch.draw.lanes import assign
+from tinygrad_batch.draw.layout import place
 from tinygrad_batch.draw.reading import Reading
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, LEFT, RIGHT
 from tinygrad_batch.trace import Layer, Trace
@@ -241,3 +244,22 @@ def test_containers_get_no_frame_and_their_own_operations_a_row_each():
     firsts = [words(box)[0] for box in folded.column(FORWARD)]
     assert firsts[2:4] == ["Linear(12 → 12), tanh a1", "add h1 = a1 + h0"]
     assert [group.label for group in folded.groups] == ["Block1", "Block2", "Block3"]
+
+
+def test_a_long_formula_is_broken_into_lines_and_not_cut():
+    with tb.capture() as trace:
+        nn.CrossEntropyLoss()(nn.Linear(4, 3, rng=0)(tb.ones(5, 4)), [0, 1, 2, 0, 1]).backward()
+    scene = compose(trace)
+    logarithm = next(box for box in scene.boxes if words(box)[0].startswith("log_softmax"))
+    assert words(logarithm)[:2] == ["log_softmax", "logp = log_softmax(pred, axis=1)"]
+    slope = next(box for box in scene.boxes if words(box)[0].startswith("dpred"))
+    assert " ".join(words(slope)[:2]) == "dpred = dlogp - exp(logp) * sum(dlogp, axis=1, keepdims=True)"
+    placed = place(scene)
+    assert not any("…" in run.text for box in placed.boxes.values() for line in box.lines for run in line)
+
+
+def test_what_the_loss_computes_itself_is_no_activation_of_the_net():
+    with tb.capture() as trace:
+        net = nn.Sequential(nn.Linear(4, 3, rng=0), nn.ReLU(), nn.Linear(3, 2, rng=1))
+        nn.CrossEntropyLoss()(net(tb.ones(2, 4)), [0, 1]).backward()
+    assert compose(trace).subtitle.startswith("2 rows, 4 → 3 → 2 with relu, cross-entropy")

@@ -397,3 +397,7 @@ def test_a_rule_that_raises_fails_the_operation(define):
     report = check_op(define("raises", lambda x: x * 1.0, dx=rule, cases=TABLE["exp"].cases))
     assert not report.ok
     assert "ZeroDivisionError: by rule" in report.problem
+
+
+def test_what_is_loaded_late_is_listed_for_completion():
+    assert {"gradcheck", "gradgradcheck", "save_checkpoint", "load_checkpoint", "tanh"} <= set(dir(tb))

@@ -268,3 +268,9 @@ def test_gelu_and_its_approximation_agree_with_torch() -> None:
     for approximate in ("none", "tanh"):
         expected = torch.nn.GELU(approximate=approximate)(torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(nn.GELU(approximate)(tb.tensor(x)).data, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_sequential_says_how_to_pass_layers() -> None:
+    for wrong in ([tb.nn.Tanh()], tb.nn.Tanh, tb.tanh):
+        with pytest.raises(ArgumentError, match=r"layer 0 .* one by one, as objects"):
+            tb.nn.Sequential(wrong)

@@ -432,3 +432,7 @@ def test_the_trace_of_an_update(kind: str, formula: str) -> None:
     assert [result.formula for result in step.results] == [formula]
     assert [trace.values[i].name for i in step.inputs] == ["dW"]
     assert trace.values[step.results[0].value].path == "weight"
+
+
+def test_an_optimiser_prints_what_it_is() -> None:
+    assert repr(tb.optim.SGD([tb.tensor(1.0, requires_grad=True)], lr=0.05)) == "SGD(1 parameter, lr=0.05)"

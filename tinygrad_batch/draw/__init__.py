@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tinygrad_batch.errors import ArgumentError
 from tinygrad_batch.trace import Trace, shown_by
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ def draw(
     -------
     Drawing
 
+    Raises
+    ------
+    ArgumentError
+        If ``trace`` is no Trace, or an option is unknown.
+
     Examples
     --------
     >>> from tinygrad_batch.trace import Result, Step, Trace, Value
@@ -61,6 +67,11 @@ def draw(
     >>> drawing.svg().startswith("<svg")
     True
     """
+    if not isinstance(trace, Trace):
+        raise ArgumentError(
+            f"draw needs a trace, not a {type(trace).__name__}",
+            "Record one: with tb.capture() as trace: followed by one step of training",
+        )
     from tinygrad_batch.draw.drawing import drawing_of
 
     return drawing_of(trace, depth, theme, engine, title, history)

@@ -191,7 +191,10 @@ class Reading:
         if self.trace.rows is not None:
             parts.append(f"{self.trace.rows:,} row{'' if self.trace.rows == 1 else 's'}")
         net = " → ".join(map(str, self._widths()))
-        used = dict.fromkeys(s.op for s in self.trace.steps if s.phase == "forward" and s.op in ACTIVATIONS)
+        ends = self.step(self.producer[self.loss.id]).module if self.loss and self.loss.id in self.producer else ""
+        inside = ends if self.kind(ends) in _LOSSES else None  # what the loss does itself is no activation
+        forward = [s for s in self.trace.steps if s.phase == "forward" and s.module != inside]
+        used = dict.fromkeys(s.op for s in forward if s.op in ACTIVATIONS)
         if net:
             parts.append(net + (f" with {' and '.join(clean(op, 20) for op in list(used)[:2])}" if used else ""))
         if self.loss is not None and self.loss.id in self.producer:

@@ -6,14 +6,16 @@ import re
 
 from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Unit
+from tinygrad_batch.draw.measure import width, wrap
 from tinygrad_batch.draw.reading import Reading, last_clause, number_text, right_side, shape_text, size_text
-from tinygrad_batch.draw.scene import Line, Run
+from tinygrad_batch.draw.scene import STYLES, Line, Run
 from tinygrad_batch.memory import Memory, format_bytes
 from tinygrad_batch.trace import Result, Step, Value
 
 __all__ = ["backward_lines", "footer", "forward_lines", "gradient_lines", "keeps_text", "names_text", "source_lines"]
 
 MORE = 3  # results that are written out in one box
+LINE_ROOM = 254  # pixels of text in the widest box of the two middle columns
 
 
 def names_text(names: list[str], most: int = 3) -> str:
@@ -41,21 +43,47 @@ def source_lines(reading: Reading, values: list[Value]) -> tuple[Line, ...]:
     )
 
 
+def head_lines(name: str, formula: str) -> tuple[Line, ...]:
+    """Return a name and its formula: in one line, or in two or three where the formula is long.
+
+    Examples
+    --------
+    >>> [[run.text for run in line] for line in head_lines("log_softmax", "logp = log_softmax(pred, axis=1)")]
+    [['log_softmax'], ['logp = log_softmax(pred, axis=1)']]
+    """
+    first, text = Run.of(name, "name"), Run.of(formula, "formula")
+    size = STYLES["formula"][0]
+    beside = LINE_ROOM - 8 - width(first.text, *STYLES["name"][:2])
+    if width(text.text, size) <= beside or not first.text or not text.text.isprintable():
+        return ((first, text),)
+    words = text.text.split(" ")
+    if width(text.text, size) <= LINE_ROOM:
+        return (first,), (text,)
+    used = 0  # words beside the name
+    while used < len(words) and width(" ".join(words[: used + 1]), size) <= beside:
+        used += 1
+    below = wrap(words[used:], LINE_ROOM, size)
+    if len(below) > 1:  # the layout cuts it with an ellipsis
+        below[1:] = [" ".join(below[1:])]
+    top = (first, Run(" ".join(words[:used]), "formula")) if used else (first,)
+    return (top, *((Run(line, "formula"),) for line in below))
+
+
 def forward_lines(reading: Reading, unit: Unit) -> tuple[Line, ...]:
     """Return the lines of a forward box: the operation, its formula and the shape of its result."""
     step = unit.forward[-1]
     value = reading.values[step.results[-1].value] if step.results else None
     if unit.single:
-        head = (Run.of(step.op, "name"), Run.of("; ".join(r.formula for r in step.results), "formula"))
+        head = head_lines(step.op, "; ".join(r.formula for r in step.results))
     elif unit.hidden:
-        head = (Run.of(unit.label, "name"), Run.of(f"{len(unit.forward):,} operations", "formula"))
+        head = head_lines(unit.label, f"{len(unit.forward):,} operations")
     else:
-        head = (Run.of(unit.label, "name"), Run.of(value.name if value is not None else "", "formula"))
+        head = head_lines(unit.label, value.name if value is not None else "")
     if value is None:
-        return (head,)
+        return head
     if reading.loss is not None and value.id == reading.loss.id and value.item is not None:
-        return head, (Run.of(f"{value.name} = {number_text(value.item)}", "value"),)
-    return head, (Run.of(size_text(value), "small"),)
+        return *head, (Run.of(f"{value.name} = {number_text(value.item)}", "value"),)
+    return *head, (Run.of(size_text(value), "small"),)
 
 
 def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tuple[Line, ...]:
@@ -76,7 +104,7 @@ def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tup
     else:
         for _, result in flows[:MORE]:
             name = reading.values[result.value].name
-            lines.append((Run.of(name, "name"), Run.of(right_side(result.formula), "formula")))
+            lines += head_lines(name, right_side(result.formula))
         if len(flows) > MORE:
             lines.append((Run(f"… {len(flows) - MORE:,} more", "formula"),))
     result = flows[-1][1]

@@ -110,7 +110,10 @@ class Sequential(Module):
     def __init__(self, *layers: Module) -> None:
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise ArgumentError(f"layer {i} of a Sequential is a Module, not {layer!r}")
+                raise ArgumentError(
+                    f"layer {i} of a Sequential is a Module, not {layer!r}",
+                    "Pass the layers one by one, as objects: Sequential(nn.Linear(10, 15), nn.Tanh())",
+                )
         self._layers = list(layers)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

@@ -50,6 +50,10 @@ class Optimizer:
         self._learned = [_Learned(p) for p in self.parameters]
         self._writer = Writer([p._data for p in self.parameters])
 
+    def __repr__(self) -> str:
+        count = len(self.parameters)
+        return f"{type(self).__name__}({count} parameter{'' if count == 1 else 's'}, lr={self.lr:g})"
+
     @property
     def lr(self) -> float:
         """The learning rate."""
@@ -191,8 +195,7 @@ class _Learned:
 
 
 def not_negative(name: str, value: float) -> float:
-    """Return ``value``, checked not to be below 0."""
-    """Return ``value`` as a Python number, which never widens an array."""
+    """Return ``value``, checked not to be below 0, as a Python number, which never widens an array."""
     if not value >= 0:
         raise ArgumentError(f"{name} is 0 or more, not {value}")
     return float(value)
