@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from traces import chain, named, recurrent_net, seed_net
 
-from tinygrad_batch.draw import draw, engine, engines, fixed, mimebundle
+import tinygrad_batch as tb
+from tinygrad_batch import nn
+from tinygrad_batch.draw import draw, engine, engines, fixed, mimebundle, page
+from tinygrad_batch.draw.compose import compose
+from tinygrad_batch.draw.layout import place
 from tinygrad_batch.draw.palette import DARK, LIGHT, contrast
 from tinygrad_batch.errors import ArgumentError, DrawError
 from tinygrad_batch.trace import Trace
@@ -333,3 +337,15 @@ def test_only_a_trace_can_be_drawn():
 def test_a_trace_prints_in_one_line():
     assert repr(seed_net()) == "<Trace: steps 11 forward, 11 backward, 1 update, 100 rows>"
     assert repr(Trace()) == "<Trace: steps 0 forward, 0 backward, 0 update>"
+
+
+def test_the_numbers_of_an_update_belong_to_the_formulas_beside_them():
+    with tb.capture() as trace:
+        net = nn.Sequential(*(nn.Linear(2, 2, rng=i) for i in range(5)))
+        optimizer = tb.optim.SGD(net.parameters(), lr=0.1)
+        nn.MSELoss()(net(tb.ones(3, 2)), tb.ones(3, 2)).backward()
+        optimizer.step()
+    update = page.data(trace, place(compose(trace)))["beats"][-1]
+    names = [trace.values[i].name for i in update["values"]]
+    assert names == [formula.split(" ")[0] for formula in update["formulas"][:-1]]
+    assert update["formulas"][-1] == "… 4 more"

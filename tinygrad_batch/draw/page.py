@@ -96,7 +96,8 @@ def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) 
     for beat in scene.beats:
         steps = [trace.steps[number - 1] for number in beat.steps]
         results = [result for step in steps for result in step.results]
-        shown = list(dict.fromkeys(result.value for result in results))[-SHOWN:]
+        made = list(dict.fromkeys(result.value for result in results))
+        shown = made[:SHOWN] if beat.phase == "update" else made[-SHOWN:]  # an update: those in its formulas
         used.update(dict.fromkeys(shown))
         formulas = [clean(result.formula) for result in results]
         beats.append(
