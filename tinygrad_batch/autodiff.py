@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .calling import checked_array, wrap
+from .calling import cast_gradient, checked_array, wrap
 from .errors import GraphError, ShapeError
 from .graph import Node, check_kept, latest_write
 from .op import TABLE, Rule
@@ -159,16 +159,20 @@ def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
             f"a derivative rule returned a gradient of shape {grad.shape} for a leaf of shape {leaf.shape}",
             "A rule must return the exact shape of its input",
         )
-    if leaf.grad is not None:
-        leaf.grad = leaf.grad + grad
-    elif type(grad) is _ndarray:
-        leaf.grad = grad.copy() if is_shared else grad
-    elif isinstance(grad, np.generic):
-        leaf.grad = np.asarray(grad)
-    else:  # a Tensor of create_graph
-        leaf.grad = TABLE["positive"].call(grad)
+    leaf.grad = _added(leaf.grad, grad, is_shared)
     if leaf.grad.dtype != leaf.dtype:
-        leaf.grad = leaf.grad.astype(leaf.dtype)
+        leaf.grad = cast_gradient(leaf.grad, leaf.dtype)
+
+
+def _added(total: Any, grad: Any, is_shared: bool) -> Any:
+    """Return ``total + grad``, or ``grad`` alone if there is no total yet, on memory that nobody else holds."""
+    if total is not None:
+        total = total + grad
+        return np.asarray(total) if isinstance(total, np.generic) else total  # NumPy adds 0-d arrays to a scalar
+    if type(grad) is _ndarray:
+        return grad.copy() if is_shared else grad
+    # a scalar, or a Tensor of create_graph
+    return np.asarray(grad) if isinstance(grad, np.generic) else TABLE["positive"].call(grad)
 
 
 def _in_blocks(rule: Rule, g: np.ndarray, kept: tuple[Any, ...], overwrite: bool) -> np.ndarray:
@@ -230,7 +234,7 @@ def _watched(node: Node, g: Any) -> Any:
     if watch is None:
         return g
     for hook in list(watch.hooks):
-        shown = wrap(np.asarray(g)) if isinstance(g, (_ndarray, np.generic)) else g
+        shown = wrap(_read_only(g)) if isinstance(g, (_ndarray, np.generic)) else g
         answer = hook(shown)
         if answer is not None:
             answer = answer if type(answer) is type(shown) else wrap(checked_array(answer))
@@ -240,5 +244,12 @@ def _watched(node: Node, g: Any) -> Any:
                 answer = TABLE["astype"].call(answer, dtype=g.dtype)
             g = answer if type(g) is type(shown) else answer._data
     if watch.retain:
-        watch.grad = g if watch.grad is None else watch.grad + g
+        watch.grad = _added(watch.grad, g, True)
     return g
+
+
+def _read_only(g: Any) -> np.ndarray:
+    """Return a view that a hook cannot write on: others may get the same array, and the user may have passed it."""
+    view = np.asarray(g).view()
+    view.flags.writeable = False
+    return view

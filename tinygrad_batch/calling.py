@@ -76,6 +76,22 @@ def checked_array(value: Any, dtype: Any = None) -> np.ndarray:
     return array
 
 
+def cast_gradient(g: Any, dtype: Any) -> Any:
+    """Return a gradient in the dtype of its input.
+
+    Raises
+    ------
+    DtypeError
+        If that would drop an imaginary part: derivatives are those of real numbers.
+    """
+    if g.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        raise DtypeError(
+            "a gradient came back through complex numbers, whose derivatives are not defined here",
+            "Compute on the real and the imaginary part as two real tensors",
+        )
+    return g.astype(dtype)
+
+
 def operand(value: Any) -> Any:
     """Return what NumPy computes on: the array of a Tensor, an array, or a Python number.
 

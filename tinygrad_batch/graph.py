@@ -151,10 +151,11 @@ def check_kept(node: Node) -> None:
     if node.plan is None or node.kept is None:
         return
     for names, arguments in zip(node.plan.needs, node.plan.arguments(node.kept), strict=True):
-        for name, value in zip(names, arguments, strict=True):
-            if not isinstance(value, np.ndarray):
-                continue
-            if _was_written(_owner(value), node.number):
+        for name, argument in zip(names, arguments, strict=True):
+            # an index may be a tuple with arrays in it
+            for value in argument if isinstance(argument, tuple) else (argument,):
+                if not isinstance(value, np.ndarray) or not _was_written(_owner(value), node.number):
+                    continue
                 what = "its output" if name == "y" else f"its input {name!r}"
                 raise InPlaceError(
                     f"the backward pass of {node.plan.op.name!r} needs {what}, of shape {value.shape}, "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import autodiff, ops
-from .calling import operand, wrap
+from .calling import cast_gradient, operand, wrap
 from .errors import ArgumentError, GraphError, ShapeError
 from .state import enable_grad, state
 from .tensor import Tensor
@@ -139,6 +139,9 @@ def _root(outputs: list[Tensor], weights: list[Any], create_graph: bool) -> tupl
 
 def _returned(gradient: Any, tensor: Tensor) -> Tensor:
     """Return a gradient as a Tensor of its own memory and of the dtype of its input."""
-    if isinstance(gradient, Tensor):
-        return gradient if gradient.dtype == tensor.dtype else ops.astype(gradient, dtype=tensor.dtype)
-    return wrap(np.array(gradient, tensor.dtype))
+    if gradient.dtype != tensor.dtype:
+        gradient = cast_gradient(gradient, tensor.dtype)
+    if not isinstance(gradient, Tensor):
+        return wrap(np.array(gradient))
+    # a computed tensor cannot be written to, but one without a graph may be a weight that the user passed
+    return gradient if gradient._node is not None else wrap(gradient._data.copy())

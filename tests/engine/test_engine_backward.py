@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_batch as tb
 from tinygrad_batch import Tensor
-from tinygrad_batch.errors import DtypeError, GraphError, ShapeError
+from tinygrad_batch.errors import DtypeError, GraphError, InPlaceError, ShapeError
 
 
 def leaf(value, **kwargs):
@@ -463,3 +463,70 @@ def test_a_new_thread_starts_with_gradients_on():
     with tb.no_grad():
         run_threads(lambda: seen.append(tb.is_grad_enabled()))
     assert seen == [True]
+
+
+def test_a_scalar_that_gathers_several_gradients_can_be_stepped_and_written():
+    w = Tensor(3.0, requires_grad=True)
+    (w * 2).backward()
+    (w * 2).backward()
+    tb.optim.SGD([w], lr=0.5).step()
+    assert w.item() == 1.0
+    w.grad.assign(0.0)
+    assert w.grad.item() == 0.0
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_retained_gradients_are_nobody_elses(create_graph):
+    weight = np.ones(2)
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    a, b = x * 2, x * 3
+    total = a + b
+    for tensor in (a, b, total):
+        tensor.retain_grad()
+    total.backward(weight, create_graph=create_graph)
+    arrays = [weight, *(tensor.grad.data for tensor in (a, b, total, x))]
+    for i, one in enumerate(arrays):
+        assert not any(np.shares_memory(one, other) for other in arrays[i + 1 :])
+
+
+def test_retained_scalar_gradients_add_up_to_an_array():
+    y = Tensor(3.0, requires_grad=True) * 2
+    y.retain_grad()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert y.grad.item() == 2.0
+    y.grad.assign(0.0)
+    assert y.grad.item() == 0.0
+
+
+def test_a_hook_cannot_write_on_a_gradient_that_others_hold():
+    weight = np.ones(2)
+    y = Tensor([1.0, 2.0], requires_grad=True) * 2
+    y.register_hook(lambda g: g.assign(100.0))
+    with pytest.raises(InPlaceError, match="read-only"):
+        y.backward(weight)
+    assert weight.tolist() == [1.0, 1.0]
+
+
+def test_grad_with_a_graph_returns_no_array_of_the_user():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = Tensor([1.0, 2.0], requires_grad=True)
+    weight = Tensor([1.0, 1.0])
+    found = tb.grad(x + y, [x, y], weight, create_graph=True)
+    arrays = [weight.data, *(g.data for g in found)]
+    assert not any(np.shares_memory(arrays[i], arrays[j]) for i, j in [(0, 1), (0, 2), (1, 2)])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: tb.abs(x * 1j), lambda x: tb.abs(x * np.array([1j, 1.0])), lambda x: tb.abs(x * np.ones((3, 2)) * 1j)],
+    ids=["number", "array", "broadcast"],
+)
+def test_a_gradient_through_complex_numbers_is_refused(function):
+    x = Tensor([1.0, -2.0], requires_grad=True)
+    with pytest.raises(DtypeError, match="complex"):
+        function(x).sum().backward()
+    with pytest.raises(DtypeError, match="complex"):
+        tb.grad(function(x).sum(), x)
+    with pytest.raises(DtypeError, match="complex"):
+        tb.grad(function(x).sum(), x, create_graph=True)

@@ -100,6 +100,15 @@ def test_a_kept_index_array_is_protected():
         y.backward()
 
 
+def test_an_index_array_within_a_tuple_is_protected():
+    x = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    rows = Tensor(np.array([0, 1]))
+    y = x[rows, 0].sum()
+    rows[...] = 2
+    with pytest.raises(InPlaceError, match="'index'"):
+        y.backward()
+
+
 def test_create_graph_checks_too():
     x, w = Tensor([1.0, 2.0]), Tensor([3.0, 4.0], requires_grad=True)
     y = (x * w).sum()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import shapes
+from ..calling import cast_gradient
 from ..formula import ATOM, SUM, Name
 from ..op import case, op
 
@@ -44,7 +45,7 @@ def _unbroadcast(x: Any, shape: Any = (), dtype: Any = None) -> Any:
         if axes:
             x = np.add.reduce(x, axis=axes, keepdims=not leads)
         x = np.asarray(x).reshape(shape)
-    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+    return x if dtype is None or x.dtype == dtype else cast_gradient(x, dtype)
 
 
 def _unbroadcast_name(x: Name, shape: Any = (), dtype: Any = None) -> Name:
