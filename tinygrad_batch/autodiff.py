@@ -73,7 +73,7 @@ def backward(
     node, g, shared = root, seed, True  # shared: somebody else may hold the array of this gradient
     while True:
         if node.watch is not None:
-            g, shared = _watched(node, g), True
+            g, shared = _watched(node, g, found is None), True
         if found is not None and node.number in found:
             found[node.number], shared = g, True
         plan, kept = node.plan, node.kept
@@ -228,8 +228,8 @@ def _on_tensors(node: Node, g: Any, needed: set[int] | None) -> Iterator[Any]:
             yield None
 
 
-def _watched(node: Node, g: Any) -> Any:
-    """Run the hooks of a node on its complete gradient, and retain it if asked to."""
+def _watched(node: Node, g: Any, retain: bool) -> Any:
+    """Run the hooks of a node on its complete gradient, and retain it if asked to and ``retain``."""
     watch = node.watch
     if watch is None:
         return g
@@ -243,7 +243,7 @@ def _watched(node: Node, g: Any) -> Any:
             if answer.dtype != g.dtype:
                 answer = TABLE["astype"].call(answer, dtype=g.dtype)
             g = answer if type(g) is type(shown) else answer._data
-    if watch.retain:
+    if retain and watch.retain:
         watch.grad = _added(watch.grad, g, True)
     return g
 

@@ -328,7 +328,7 @@ class Tensor(Operators, Methods):
             seed = np.ones(self._data.shape, self._data.dtype)
         else:
             if create_graph and isinstance(gradient, Tensor) and gradient.shape == self.shape:
-                return gradient
+                return gradient if gradient.dtype == self.dtype else ops.astype(gradient, dtype=self.dtype)
             seed = np.asarray(operand(gradient), self.dtype)
             if seed.shape != self.shape:
                 raise ShapeError(f"backward() got a gradient of shape {seed.shape} for a tensor of shape {self.shape}")

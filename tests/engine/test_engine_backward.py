@@ -60,6 +60,13 @@ def test_a_float32_weight_is_cast():
 
 
 # --- accumulation ------------------------------------------------------------------------------------
+def test_a_float32_weight_is_cast_with_create_graph_too():
+    y = Tensor([1.0, 2.0], requires_grad=True) * 2
+    y.retain_grad()
+    y.backward(Tensor(np.ones(2, np.float32)), create_graph=True)
+    assert y.grad.dtype == np.float64
+
+
 def test_gradients_accumulate_over_calls_and_reset_with_none():
     x = leaf(2.0)
     (x * 3).backward()
@@ -530,3 +537,11 @@ def test_a_gradient_through_complex_numbers_is_refused(function):
         tb.grad(function(x).sum(), x)
     with pytest.raises(DtypeError, match="complex"):
         tb.grad(function(x).sum(), x, create_graph=True)
+
+
+def test_grad_leaves_retained_gradients_alone():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    tb.grad(y.sum(), x)
+    assert y.grad is None
