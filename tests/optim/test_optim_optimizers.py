@@ -436,3 +436,15 @@ def test_the_trace_of_an_update(kind: str, formula: str) -> None:
 
 def test_an_optimiser_prints_what_it_is() -> None:
     assert repr(tb.optim.SGD([tb.tensor(1.0, requires_grad=True)], lr=0.05)) == "SGD(1 parameter, lr=0.05)"
+
+
+def test_an_optimiser_goes_on_after_its_parameters_got_another_dtype() -> None:
+    layer = nn.Linear(3, 1, rng=0)
+    optimizer = optim.Adam(layer.parameters())
+    for dtype in ("float64", "float32"):
+        layer.astype(dtype)
+        (layer(np.ones((4, 3), dtype)) ** 2).mean().backward()
+        before = layer.weight.data.copy()
+        optimizer.step()
+        assert layer.weight.dtype == dtype
+        assert (layer.weight.data != before).all()

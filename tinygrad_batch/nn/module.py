@@ -148,7 +148,7 @@ class Module:
     def astype(self, dtype: Any) -> Module:
         """Give every floating parameter and buffer another floating dtype, in place; return the module.
 
-        Make the optimiser afterwards: it holds the arrays of the parameters.
+        Gradients are forgotten. An optimiser that was made before goes on with the new arrays.
         """
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
