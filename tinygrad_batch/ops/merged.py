@@ -29,12 +29,12 @@ def _affine(x: Any, w: Any, b: Any) -> Any:
 
 
 def _affine_shape(x: shapes.Shape, w: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
-    out = shapes.matmul(x, w)
-    if len(out) != 2 or b != out[1:]:
+    if len(x) != 2 or len(w) != 2 or x[1] != w[0] or b != w[1:]:
         raise ShapeError(
-            f"a layer with weight {w} takes rows of shape (n, {w[0]}) and a bias ({w[1]},), not {x} and {b}"
+            f"x @ weight + bias of shapes {x} @ {w} + {b}",
+            "x has as many columns as the weight has rows, and the bias is as long as the weight is wide",
         )
-    return out
+    return x[0], w[1]
 
 
 def _mean_square_shape(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
