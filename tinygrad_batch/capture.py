@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .calling import general, getter
+from .describe import describe
 from .formula import Name
 from .graph import Leaf, Node
 from .op import Op, Plan
@@ -25,7 +26,6 @@ from .state import state
 from .tensor import Tensor
 from .trace import Layer, Phase, Result, Role, Statistics, Step, Trace, Value
 
-THUMBNAIL = 20
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -187,7 +187,7 @@ class _Recorder:
         self._values.append(value)
         if role != "gradient" and not state.abstract:
             if self._statistics:
-                value.statistics, value.thumbnail = summary(array)
+                value.statistics, value.thumbnail = describe(array)
             if role in ("activation", "constant") and array.size == 1 and array.dtype.kind in "biuf":
                 value.item = float(array.item())
         return value
@@ -311,7 +311,7 @@ class _Recorder:
         self._reached.add(target)
         return gradient
 
-    def update(self, optimizer: str, updates: Sequence[tuple[Tensor, Callable[[str], str]]]) -> None:
+    def update(self, optimizer: str, updates: Sequence[tuple[Tensor, Callable[[str, str], str]]]) -> None:
         step = _Step("update", optimizer, "")
         read = []
         for parameter, formula in updates:
@@ -339,11 +339,12 @@ class _Recorder:
         step.flops = tally[0]
         return f"{self._values[record.out].name} = {text}"
 
-    def _update_formula(self, target: int, gradient: int | None, formula: Callable[[str], str]) -> Callable[[], str]:
+    def _update_formula(
+        self, target: int, gradient: int | None, formula: Callable[[str, str], str]
+    ) -> Callable[[], str]:
         def write() -> str:
             name = self._values[target].name
-            own = f"d{name}" if gradient is None else self._values[gradient].name
-            return formula(name) if own == f"d{name}" else formula(name).replace(f"d{name}", own)
+            return formula(name, f"d{name}" if gradient is None else self._values[gradient].name)
 
         return write
 
@@ -441,7 +442,7 @@ class _Recorder:
     def _finished(self, value: _Value, path: str) -> Value:
         array = value.array
         if self._statistics and value.role == "gradient":
-            value.statistics, value.thumbnail = summary(array)
+            value.statistics, value.thumbnail = describe(array)
         return Value(
             value.id, value.name, value.role, value.note, path, array.shape, str(array.dtype), array.nbytes,
             value.per_row, value.item, value.statistics, value.thumbnail, self._of.get(value.id),
@@ -471,30 +472,3 @@ def _below(prefix: str | None, path: str) -> str:
 
 def _is_loss(layer: Layer) -> bool:
     return layer.kind.endswith("Loss")
-
-
-def summary(array: np.ndarray) -> tuple[Statistics | None, tuple[tuple[float, ...], ...] | None]:
-    """Return the statistics of an array and a table of at most 20 x 20 means of its parts."""
-    if array.size == 0 or array.dtype.kind not in "biuf":
-        return None, None
-    numbers = array.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
-    shown = finite if finite.size else np.zeros(1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        statistics = Statistics(
-            float(shown.mean()), float(shown.std()), float(shown.min()), float(shown.max()),
-            float(np.linalg.norm(shown)), int(numbers.size - finite.size),
-        )  # fmt: skip
-        table = np.nan_to_num(numbers.reshape(numbers.shape[0] if numbers.ndim > 1 else 1, -1))
-        for axis in (0, 1):
-            table = _averaged(table, axis)
-    return statistics, tuple(tuple(float(f"{v:.4g}") for v in row) for row in table)
-
-
-def _averaged(table: np.ndarray, axis: int) -> np.ndarray:
-    length = table.shape[axis]
-    if length <= THUMBNAIL:
-        return table
-    cuts = np.linspace(0, length, THUMBNAIL + 1).astype(int)
-    sums = np.add.reduceat(table, cuts[:-1], axis=axis)
-    return sums / np.expand_dims(np.diff(cuts), 1 - axis)

@@ -23,8 +23,8 @@ class Recorder(Protocol):
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
         """Take note of a backward step and the gradient it sent to each parent."""
 
-    def update(self, optimizer: str, updates: Sequence[tuple[Any, Callable[[str], str]]]) -> None:
-        """Take note of an optimiser step: each parameter with its formula as a function of the name."""
+    def update(self, optimizer: str, updates: Sequence[tuple[Any, Callable[[str, str], str]]]) -> None:
+        """Take note of an optimiser step: each parameter, and its formula from its name and its gradient's."""
 
     def enter(self, module: Any) -> None:
         """Take note that a layer starts."""

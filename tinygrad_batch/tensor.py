@@ -184,7 +184,11 @@ class Tensor(Operators, Methods):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        if value is None and self._node is not None and self._node.watch is not None:
+            self._node.watch.grad = None  # one that was retained
         if not isinstance(self._node, Leaf):
+            if value is None:
+                return
             raise GraphError("only a leaf that requires grad has a gradient to set")
         if value is None:
             self._node.grad = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -34,6 +35,8 @@ def main() -> int:
     for name in options.names or NAMES:
         benchmark = importlib.import_module(name)
         print(f"\n{benchmark.TITLE}", flush=True)
+        gc.collect()
+        gc.freeze()  # what earlier benchmarks loaded, PyTorch above all, is not searched again and again
         figures = document["figures"][name] = benchmark.measure(options.rounds)
         for line in benchmark.lines(figures):
             print(f"  {line}", flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_batch as tb
 from tinygrad_batch import nn
-from tinygrad_batch.capture import summary
+from tinygrad_batch.describe import describe
 from tinygrad_batch.errors import DataError
 from tinygrad_batch.trace import Trace
 
@@ -124,24 +124,24 @@ def test_what_is_not_finite_is_counted_and_survives() -> None:
 
 
 def test_statistics_of_odd_arrays() -> None:
-    assert summary(np.zeros((0, 3))) == (None, None)
-    assert summary(np.zeros(2, complex)) == (None, None)
-    statistics, table = summary(np.array([True, False]))
+    assert describe(np.zeros((0, 3))) == (None, None)
+    assert describe(np.zeros(2, complex)) == (None, None)
+    statistics, table = describe(np.array([True, False]))
     assert statistics is not None
     assert (statistics.mean, table) == (0.5, ((1.0, 0.0),))
-    statistics, _ = summary(np.full(3, np.nan))
+    statistics, _ = describe(np.full(3, np.nan))
     assert statistics is not None
     assert (statistics.mean, statistics.nonfinite) == (0, 3)
-    statistics, _ = summary(np.array([1e200, 1e200]))
+    statistics, _ = describe(np.array([1e200, 1e200]))
     assert statistics is not None
     assert statistics.norm in (math.inf, pytest.approx(math.sqrt(2) * 1e200))
-    _, table = summary(np.arange(41.0 * 43).reshape(41, 43))
+    _, table = describe(np.arange(41.0 * 43).reshape(41, 43))
     assert table is not None
     assert (len(table), {len(row) for row in table}) == (20, {20})
-    _, table = summary(np.arange(24.0).reshape(2, 3, 4))
+    _, table = describe(np.arange(24.0).reshape(2, 3, 4))
     assert table is not None
     assert table[1] == tuple(float(i) for i in range(12, 24))
-    statistics, _ = summary(np.full((2, 3), 7, np.float16))
+    statistics, _ = describe(np.full((2, 3), 7, np.float16))
     assert statistics is not None
     assert (statistics.min, statistics.max, statistics.std) == (7, 7, 0)
 

@@ -26,6 +26,7 @@ FLOORS = """
     differences
     checks
     trace
+    describe
     capture
     nn data memory
     optim draw

@@ -545,3 +545,13 @@ def test_grad_leaves_retained_gradients_alone():
     y.retain_grad()
     tb.grad(y.sum(), x)
     assert y.grad is None
+
+
+def test_a_retained_gradient_can_be_forgotten():
+    x = tb.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y.retain_grad()
+    y.sum().backward()
+    assert y.grad is not None
+    y.grad = None
+    assert y.grad is None

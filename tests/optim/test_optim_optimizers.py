@@ -374,7 +374,7 @@ def test_an_optimiser_of_its_own() -> None:
         def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
             value -= self.lr * np.sign(grad) / step
 
-        def formula(self, name: str) -> str:
+        def formula(self, name: str, grad: str) -> str:
             return f"{name} ← {name} − {self.lr:g} sign(d{name})"
 
     (p,) = weights((3,))

@@ -74,10 +74,10 @@ class Adam(Optimizer):
         root = np.sqrt(square) / (1 - second**step) ** 0.5
         value -= (self.lr / (1 - first**step)) * mean / (root + self.eps)
 
-    def formula(self, name: str) -> str:
+    def formula(self, name: str, grad: str) -> str:
         """Return the step as a formula."""
         first, second = self.betas
-        grad = decayed(f"d{name}", name, self.weight_decay)
+        grad = decayed(grad, name, self.weight_decay)
         return (
             f"m ← {first:g} m + {1 - first:g} {grad}; s ← {second:g} s + {1 - second:g} {grad}²; "
             f"{name} ← {name} − {self.lr:g} m̂ / (√ŝ + {self.eps:g})"
@@ -117,10 +117,10 @@ class AdamW(Adam):
         value *= 1 - self.lr * self.weight_decay
         self._adapt(step, value, grad, *kept)
 
-    def formula(self, name: str) -> str:
+    def formula(self, name: str, grad: str) -> str:
         """Return the step as a formula."""
         first, second = self.betas
         return (
-            f"m ← {first:g} m + {1 - first:g} d{name}; s ← {second:g} s + {1 - second:g} d{name}²; "
+            f"m ← {first:g} m + {1 - first:g} {grad}; s ← {second:g} s + {1 - second:g} {grad}²; "
             f"{name} ← {1 - self.lr * self.weight_decay:g} {name} − {self.lr:g} m̂ / (√ŝ + {self.eps:g})"
         )

@@ -130,8 +130,8 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def formula(self, name: str) -> str:
-        """Return the update of the parameter called ``name`` as a formula. A subclass writes this."""
+    def formula(self, name: str, grad: str) -> str:
+        """Return the update of parameter ``name`` by gradient ``grad`` as a formula. A subclass writes this."""
         raise NotImplementedError
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -201,6 +201,6 @@ def not_negative(name: str, value: float) -> float:
     return float(value)
 
 
-def decayed(formula: str, name: str, weight_decay: float) -> str:
+def decayed(grad: str, name: str, weight_decay: float) -> str:
     """Return the gradient of ``name`` with weight decay added, as a formula."""
-    return f"({formula} + {weight_decay:g} {name})" if weight_decay else formula
+    return f"({grad} + {weight_decay:g} {name})" if weight_decay else grad

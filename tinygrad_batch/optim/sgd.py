@@ -74,9 +74,9 @@ class SGD(Optimizer):
             grad = grad + self.momentum * velocity if self.nesterov else velocity
         value -= self._lr * grad
 
-    def formula(self, name: str) -> str:
+    def formula(self, name: str, grad: str) -> str:
         """Return the step as a formula."""
-        grad = decayed(f"d{name}", name, self.weight_decay)
+        grad = decayed(grad, name, self.weight_decay)
         if not self.momentum:
             return f"{name} ← {name} − {self.lr:g} {grad}"
         moved = f"({grad} + {self.momentum:g} v)" if self.nesterov else "v"
