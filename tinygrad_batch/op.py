@@ -57,6 +57,11 @@ def case(*shapes: Shape, domain: tuple[float, float] = (-2.0, 2.0), **options: A
     return Case(shapes, options, domain)
 
 
+def free(*shapes: Any, **options: Any) -> int:
+    """Return the floating-point operations of moving elements without computing: none."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """A derivative rule, read: which input it is for and what it asks for."""

@@ -12,7 +12,7 @@ Nothing here remembers anything: the same arguments give the same batch, today o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -133,18 +133,6 @@ def starts(rows: int, batch_size: int, drop_last: bool) -> range:
     ([0, 4, 8], [0, 4])
     """
     return range(0, rows - rows % batch_size if drop_last else rows, batch_size)
-
-
-def slices(rows: int, batch_size: int, drop_last: bool) -> Iterator[slice]:
-    """Yield the cuts that divide an order of the rows into the batches of an epoch.
-
-    Examples
-    --------
-    >>> list(slices(10, 4, drop_last=False))
-    [slice(0, 4, None), slice(4, 8, None), slice(8, 10, None)]
-    """
-    for start in starts(rows, batch_size, drop_last):
-        yield slice(start, min(start + batch_size, rows))
 
 
 def step(plan: Plan, state: State, permutation: Rows | None) -> tuple[State, slice | Rows]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import shapes
 from ..formula import SUM
-from ..op import case, op
+from ..op import case, free, op
 
 
 def _scatter_add(x: Any, shape: Any = (), index: Any = ()) -> Any:
@@ -59,7 +59,7 @@ def _index_text(part: Any) -> str:
 
 
 getitem = op(
-    "getitem", lambda x, index=(): x[index], doc="part of x, as x[index]", label="[ ]", flops=lambda *a, **o: 0,
+    "getitem", lambda x, index=(): x[index], doc="part of x, as x[index]", label="[ ]", flops=free,
     shape=lambda x, index: shapes.indexed(x, index), formula=_index_name,
     cases=[
         case((3, 4), index=1), case((3, 4), index=(slice(None, None, -2), None, 0)), case((3, 4), index=(..., 2)),
@@ -80,7 +80,7 @@ scatter_add = op(
 # --- one element of each row: what a classifier gave the right class --------------------------------
 pick = op(
     "pick", _pick, doc="from each row of x, the element at its label",
-    shape=lambda x, labels: x[:1], dtype=lambda x, labels: np.result_type(x), flops=lambda *a, **o: 0,
+    shape=lambda x, labels: x[:1], dtype=lambda x, labels: np.result_type(x), flops=free,
     formula=lambda x, labels: x.suffix(f"[row, {labels}]"), aligned=lambda x, labels: True,
     cases=[case((3, 4), (3,), domain=(0.0, 3.0))],
     dx=lambda g, labels, x_shape: place(g, labels, x_shape),
@@ -88,7 +88,7 @@ pick = op(
 place = op(
     "place", _place, doc="zeros of the given shape with each element of x in its row at its label",
     shape=lambda x, labels, shape=(): tuple(shape), dtype=lambda x, labels, shape=(): np.result_type(x),
-    flops=lambda *a, **o: 0, formula=lambda x, labels, shape: x.like(f"zeros with {x} at [row, {labels}]", SUM),
+    flops=free, formula=lambda x, labels, shape: x.like(f"zeros with {x} at [row, {labels}]", SUM),
     aligned=lambda x, labels: True,
     cases=[case((3,), (3,), shape=(3, 4), domain=(0.0, 3.0))],
     dx=lambda g, labels: pick(g, labels),
@@ -108,5 +108,5 @@ concatenate = op(
     doc="the arrays joined along an axis that they have", shape=shapes.concatenated,
     formula=lambda arrays, axis=0: arrays[0].like(f"[{', '.join(map(str, arrays))}]"),
     cases=[case((2, 3), (1, 3)), case((2, 3), (2, 1), (2, 2), axis=-1), case((0,), (2,))],
-    darrays=_piece, flops=lambda *a, **o: 0,
+    darrays=_piece, flops=free,
 )  # fmt: skip

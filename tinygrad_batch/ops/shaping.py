@@ -10,10 +10,7 @@ import numpy as np
 from .. import shapes
 from ..calling import cast_gradient
 from ..formula import ATOM, SUM, Name
-from ..op import case, op
-
-_free: dict[str, Any] = {"flops": lambda *a, **o: 0}
-
+from ..op import case, free, op
 
 # --- the sum over the rows of a batch, the gradient of every bias -----------------------------------
 _ONES = {char: np.ones(2048, char) for char in "fd"}
@@ -72,13 +69,13 @@ broadcast_to = op(
     doc="x repeated along new or length-1 axes up to shape",
     shape=lambda x, shape: shapes.broadcast_to(x, shape), numpy=np.broadcast_to,
     cases=[case((3,), shape=(2, 3)), case((2, 1), shape=(2, 3)), case((), shape=(2,)), case((1,), shape=(0,))],
-    dx=lambda g, x_shape, x_dtype: unbroadcast(g, x_shape, x_dtype), **_free,
+    dx=lambda g, x_shape, x_dtype: unbroadcast(g, x_shape, x_dtype), flops=free,
 )  # fmt: skip
 astype = op(
     "astype", lambda x, dtype=float: np.asarray(x).astype(dtype, copy=False), doc="x with another dtype",
     shape=lambda x, dtype=float: x, dtype=lambda x, dtype=float: np.dtype(dtype), formula=lambda x, dtype: x,
     cases=[case((2, 3), dtype=np.float64), case((), dtype=np.float64)],
-    dx=lambda g, x_dtype: astype(g, dtype=x_dtype), **_free,
+    dx=lambda g, x_dtype: astype(g, dtype=x_dtype), flops=free,
 )  # fmt: skip
 
 # --- one array --------------------------------------------------------------------------------------
@@ -87,20 +84,20 @@ reshape = op(
     doc="x with the same elements in another shape; one length may be -1",
     shape=lambda x, shape: shapes.reshaped(x, shape), numpy=np.reshape,
     cases=[case((2, 3), shape=(3, 2)), case((2, 3), shape=(-1,)), case((), shape=(1, 1)), case((0, 2), shape=(2, 0))],
-    dx=lambda g, x_shape: reshape(g, x_shape), **_free,
+    dx=lambda g, x_shape: reshape(g, x_shape), flops=free,
 )  # fmt: skip
 transpose = op(
     "transpose", lambda x, axes=None: np.transpose(x, axes),
     doc="x with its axes in the order of axes, by default reversed",
     shape=lambda x, axes=None: shapes.transposed(x, axes), numpy=np.transpose,
     cases=[case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case(()), case((0, 2))],
-    dx=lambda g, axes: transpose(g, None if axes is None else _inverse(axes)), **_free,
+    dx=lambda g, axes: transpose(g, None if axes is None else _inverse(axes)), flops=free,
 )  # fmt: skip
 matrix_transpose = op(
     "matrix_transpose", lambda x: x.T if x.ndim == 2 else np.swapaxes(x, -1, -2), label="ᵀ",
     doc="x with its last two axes exchanged", shape=lambda x: (*x[:-2], *shapes.matrix(x)[::-1]),
     formula=lambda x: x.suffix("ᵀ"), cases=[case((2, 3)), case((2, 3, 4)), case((0, 2))],
-    dx=lambda g: matrix_transpose(g), **_free,
+    dx=lambda g: matrix_transpose(g), flops=free,
 )  # fmt: skip
 
 
