@@ -144,6 +144,8 @@ class Op:
         variadic: bool,
         aligned: Callable[..., bool] | None,
         expand: Callable[..., Any] | None,
+        random: bool,
+        code: str | None,
         cases: Sequence[Case],
         domain: tuple[float, float],
         doc: str,
@@ -160,6 +162,8 @@ class Op:
         self.elementwise = shape is None
         self.aligned: Callable[..., bool] = aligned or _same_shape
         self.expand = expand
+        self.random = random
+        self.code = code
         self.doc = doc
         self.inputs, self.defaults = _signature(name, compute, rules)
         reserved = sorted({"g", "y", "i", "shapes"} & {*self.inputs, *self.defaults})
@@ -249,6 +253,8 @@ def op(
     variadic: bool = False,
     aligned: Callable[..., bool] | None = None,
     expand: Callable[..., Any] | None = None,
+    random: bool = False,
+    code: str | None = None,
     numpy: Callable[..., Any] | None = None,
     cases: Sequence[Case] = (),
     domain: tuple[float, float] = (-2.0, 2.0),
@@ -285,6 +291,11 @@ def op(
         Whether no input of this call was broadcast or cast, so that gradients fit as they are.
     expand : callable, optional
         The same thing in plain operations, for an operation merged from others: what a capture records.
+    random : bool
+        Each call draws fresh numbers, so no two calls are the same and none can be computed ahead.
+    code : str, optional
+        How it is written in plain NumPy, with the inputs and options in braces: ``np.maximum({x}, 0)``.
+        Left out, a ufunc is called by its name, and any other operation by its Python function.
     numpy : callable, optional
         The NumPy function that this operation implements on Tensors.
     cases : sequence of Case
@@ -320,7 +331,8 @@ def op(
         raise ArgumentError(f"there is already an operation called {name!r}")
     entry = Op(
         name, compute, rules, shape=shape, flops=flops, dtype=dtype, label=label, symbol=symbol, formula=formula,
-        variadic=variadic, aligned=aligned, expand=expand, cases=cases, domain=domain, doc=doc,
+        variadic=variadic, aligned=aligned, expand=expand, random=random, code=code,
+        cases=cases, domain=domain, doc=doc,
     )  # fmt: skip
     TABLE[name] = entry
     function: Any = entry.call
