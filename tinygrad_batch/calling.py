@@ -339,7 +339,7 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     if entry.expand is not None and state.recorder is not None:
         return entry.expand(*operands)
     arrays = [operand(v) for v in operands]
-    y = _ghost(entry, arrays, options) if state.abstract else _computed(entry, arrays, options)
+    y = ghost(entry, arrays, options) if state.abstract else _computed(entry, arrays, options)
     if type(y) is not _ndarray:
         y = _asarray(y)
     plan = node = None
@@ -414,7 +414,7 @@ def getter(entry: Op, name: str, position: int) -> Callable[[Sequence[Any], dict
     return lambda arrays, options, y: arrays[place]
 
 
-def _ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndarray:
+def ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndarray:
     """Return an array of the result's shape and dtype that takes no memory."""
     shapes = [np.shape(a) for a in arrays]
     shape = entry.shape(*([shapes] if entry.variadic else shapes), **options)

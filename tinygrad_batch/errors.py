@@ -57,3 +57,7 @@ class DataError(TinygradBatchError, ValueError):
 
 class DrawError(TinygradBatchError, RuntimeError):
     """A picture that cannot be rendered in the format asked for."""
+
+
+class CompileError(TinygradBatchError, RuntimeError):
+    """A step that cannot be compiled, or a compiled step that cannot run like this."""

@@ -25,8 +25,9 @@ FLOORS = """
     transforms
     differences
     checks
+    program
     trace
-    describe
+    describe naming symbolic
     capture
     nn data memory
     optim draw

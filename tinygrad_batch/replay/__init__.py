@@ -1,0 +1,1 @@
+"""Replay: one captured batch becomes a compiled training step."""
