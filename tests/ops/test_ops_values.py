@@ -38,6 +38,25 @@ def others(x):
     return out
 
 
+def windows(x, size, stride=()):
+    stride = stride or (1,) * len(size)
+    front = x.ndim - len(size)
+    places = [(n - k) // s + 1 for n, k, s in zip(x.shape[front:], size, stride, strict=True)]
+    out = np.empty((*x.shape[:front], *places, *size))
+    for place in np.ndindex(*places):
+        corner = [p * s for p, s in zip(place, stride, strict=True)]
+        box = tuple(slice(c, c + k) for c, k in zip(corner, size, strict=True))
+        out[(slice(None),) * front + place] = x[(slice(None),) * front + box]
+    return out
+
+
+def windows_added(x, shape, stride):
+    # a matrix: how much of each element of the array each element of the windows is
+    size = x.shape[len(shape) :]
+    each = np.eye(math.prod(shape)).reshape(-1, *shape)
+    return np.array([np.sum(windows(one, size, stride) * x) for one in each]).reshape(shape)
+
+
 # For each operation a second opinion, computed another way than the table does. A ufunc is NumPy itself,
 # so its opinion is the standard library's wherever there is one.
 OPINIONS = {
@@ -132,6 +151,12 @@ OPINIONS = {
     "logsumexp": lambda x, **o: np.log(np.sum(np.exp(x), **o)),
     "softmax": lambda x, axis=-1: special.softmax(x, axis=axis),
     "log_softmax": lambda x, axis=-1: special.log_softmax(x, axis=axis),
+    "random_mask": lambda x, keep, rng: np.where(
+        np.random.Generator(np.random.PCG64(rng)).uniform(size=x.shape) < keep, 1 / (keep or 1), 0
+    ),
+    "pad": lambda x, widths: np.pad(x, widths) if x.ndim else x,
+    "sliding_windows": windows,
+    "add_windows": windows_added,
     "affine": lambda x, w, b: np.einsum("ik,kj->ij", x, w) + b,
     "mean_square": lambda a, b: np.mean((a - b) ** 2),
 }

@@ -11,12 +11,14 @@ from .elementary import *
 from .indexing import *
 from .linear_algebra import *
 from .merged import *
+from .random import *
 from .reductions import *
 from .shaping import *
+from .windows import *
 
 # Parts that users meet inside another function of the same purpose, in `tinygrad_batch.functional`.
 _PARTS = {
-    *("affine", "mean_square", "sum_rows", "pick", "place"),
+    *("affine", "mean_square", "sum_rows", "pick", "place", "random_mask", "add_windows"),
     *("matmul", "power", "power_of", "prod_others", "spread", "unbroadcast"),
 }
 

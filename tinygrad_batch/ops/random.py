@@ -1,0 +1,42 @@
+"""Operations that draw fresh numbers each time they run.
+
+They get the generator to draw from as an option, so that whoever runs them again, later or in another
+order, decides what is drawn.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..formula import number
+from ..op import case, op
+
+
+def _dtype(x: Any, keep: float = 1.0, rng: Any = None) -> Any:
+    """Return the floating dtype of x; a mask for integers is of the default one, for 1/keep is no integer."""
+    dtype = np.result_type(x)
+    return dtype if dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _random_mask(x: Any, keep: float = 1.0, rng: Any = None) -> Any:
+    if not 0 <= keep <= 1:
+        raise ArgumentError(f"keep is a probability from 0 to 1, not {keep}")
+    if rng is None:
+        raise ArgumentError(
+            "random_mask was given no generator to draw from",
+            "Pass rng=tb.generator() for the package's own, or a seed; nn.Dropout does so by itself",
+        )
+    kept = np.random.default_rng(rng).random(np.shape(x)) < keep
+    dtype = _dtype(x)
+    return np.multiply(kept, dtype.type(1 / keep if keep else 0), dtype=dtype)
+
+
+random_mask = op(
+    "random_mask", _random_mask, label="mask", symbol="mask", random=True, dtype=_dtype,
+    doc="1 / keep where an element of x is kept, which happens with probability keep, else 0; no gradient",
+    shape=lambda x, keep=1.0, rng=None: x, formula=lambda x, keep, rng: x.like(f"mask(keep={number(keep)})"),
+    code="(np.random.default_rng({rng}).random({x}.shape) < {keep}).astype({x}.dtype) / ({keep} or 1)",
+    cases=[case((3, 4), keep=0.8, rng=0), case((), keep=0.5, rng=1), case((5,), keep=0.0, rng=2),
+           case((2, 3, 4), keep=1.0, rng=3), case((0, 2), keep=0.5, rng=4)],
+)  # fmt: skip
