@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 import tinygrad_batch as tb
 from tinygrad_batch import Tensor
-from tinygrad_batch.errors import ShapeError
+from tinygrad_batch.errors import ArgumentError, ShapeError
+from tinygrad_batch.ops.indexing import pick
 
 INDICES = {
     "int": 1,
@@ -180,3 +181,17 @@ def test_formula_of_an_index():
 
     assert str(getitem(Name("x", (4, 3)), index=(slice(None, None, -1), None, 0))) == "x[::-1, None, 0]"
     assert str(getitem(Name("x", (4, 3)), index=(..., slice(1, 3)))) == "x[..., 1:3]"
+
+
+@pytest.mark.parametrize(("labels", "words"), [([0, 4, 1], "from 0 to 4"), ([0, -1, 1], "from -1 to 1")])
+@pytest.mark.parametrize("kind", [np.asarray, Tensor])
+def test_a_label_without_an_element_is_refused(labels, words, kind):
+    with pytest.raises(ArgumentError, match=f"from 0 to 3; the targets go {words}"):
+        pick(kind(np.ones((3, 4))), np.array(labels))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.uint64])
+def test_labels_of_every_integer_dtype_are_picked(dtype):
+    x = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(pick(x, np.array([3, 0, 2], dtype)), [3, 4, 10])
+    np.testing.assert_array_equal(pick(x, np.array([3, 9, 0, 9, 2, 9], dtype)[::2]), [3, 4, 10])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import shapes
+from ..errors import ArgumentError
 from ..formula import SUM
 from ..op import case, free, op
 
@@ -28,12 +29,17 @@ def _at(labels: Any) -> Any:
 
 
 def _pick(x: Any, labels: Any) -> Any:
-    return x[_at(labels)]
+    at = _at(labels)
+    # read as unsigned, a negative label is a very large one, so that one maximum finds both faults
+    if at[1].size and at[1].view(np.uintp).max() >= x.shape[1]:
+        low, high = at[1].min(), at[1].max()
+        raise ArgumentError(f"classes are from 0 to {x.shape[1] - 1}; the targets go from {low} to {high}")
+    return x[at]
 
 
 def _place(x: Any, labels: Any, shape: Any = ()) -> Any:
     out = np.zeros(shape, np.result_type(x))
-    out[_at(labels)] = x
+    out[_at(labels)] = x  # labels that pick has looked at
     return out
 
 
