@@ -14,6 +14,7 @@ from ..errors import ArgumentError, ShapeError, TinygradBatchError
 from ..ops.merged import affine
 from ..state import state
 from ..tensor import Tensor, get_default_dtype
+from .functional import dropout, probability
 from .init import Initialiser, Rng, lecun_uniform
 from .module import Module, Parameter
 
@@ -210,6 +211,48 @@ class GELU(Module):
     def forward(self, x: Any) -> Any:
         """Return each element times the normal distribution function of it."""
         return ops.gelu(x) if self.approximate == "none" else F.gelu_tanh(x)
+
+
+class Dropout(Module):
+    """Each element replaced by 0 with probability ``p`` in training (Srivastava et al. 2014).
+
+    What stays is divided by ``1 - p``, so that the mean stays what it was, and in evaluation nothing
+    happens at all. A ``p`` of 1 gives zeros, as PyTorch's does.
+
+    Parameters
+    ----------
+    p : float
+        From 0 to 1.
+    rng : numpy.random.Generator or int, optional
+        Where to draw from; by default the package's own generator, which `tinygrad_batch.seed` starts
+        afresh.
+
+    Raises
+    ------
+    ArgumentError
+        If ``p`` is no probability.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> layer = tb.nn.Dropout(0.5, rng=1)
+    >>> layer(tb.ones(8))
+    tensor([0., 0., 2., 0., 2., 2., 0., 2.])
+    >>> layer.eval()(tb.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, rng: Rng = None) -> None:
+        self.p = probability(p)
+        self.rng = None if rng is None else generator(rng)
+
+    def forward(self, x: Any) -> Any:
+        """Return ``x`` with some elements dropped, or as it is."""
+        return dropout(x, self.p, self.training, self.rng)
+
+    def label(self) -> str:
+        """Return ``Dropout(p)``."""
+        return f"Dropout({self.p:g})"
 
 
 class Flatten(Module):

@@ -97,7 +97,8 @@ def _add_windows(x: Any, shape: Any = (), stride: Any = ()) -> Any:
     places = x.shape[len(shape) - len(size) : len(shape)]
     for offset in np.ndindex(*size):  # few: the elements of one window
         spots = zip(offset, places, stride, strict=True)
-        out[(..., *(slice(start, start + count * step, step) for start, count, step in spots))] += x[(..., *offset)]
+        index: Any = (..., *(slice(start, start + count * step, step) for start, count, step in spots))
+        out[index] += x[(..., *offset)]
     return out
 
 
