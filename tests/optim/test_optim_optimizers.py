@@ -25,6 +25,12 @@ KINDS: dict[str, tuple[type[optim.Optimizer], dict[str, Any]]] = {
     "adam and decay": (optim.Adam, {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}),
     "adamw": (optim.AdamW, {"lr": 0.01}),
     "adamw 2": (optim.AdamW, {"lr": 0.02, "betas": (0.5, 0.99), "weight_decay": 0.3}),
+    "rmsprop": (optim.RMSprop, {"lr": 0.01}),
+    "rmsprop and decay": (optim.RMSprop, {"lr": 0.02, "alpha": 0.8, "eps": 1e-5, "weight_decay": 0.1}),
+    "rmsprop centred": (optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "centered": True}),
+    "rmsprop and momentum": (optim.RMSprop, {"lr": 0.005, "momentum": 0.9, "centered": True, "weight_decay": 0.2}),
+    "adagrad": (optim.Adagrad, {"lr": 0.05}),
+    "adagrad and decay": (optim.Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-6}),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -47,7 +53,7 @@ def gradients(parameters: list[tb.Tensor], rng: np.random.Generator) -> None:
 # --- the rules, once in NumPy -----------------------------------------------------------------------
 def by_hand(kind: str, w: np.ndarray, grads: list[np.ndarray]) -> np.ndarray:
     cls, o = KINDS[kind]
-    w, m, s = w.copy(), 0.0, 0.0
+    w, m, s, v = w.copy(), 0.0, 0.0, 0.0
     decay = o.get("weight_decay", 0.01 if cls is optim.AdamW else 0.0)
     b1, b2 = o.get("betas", (0.9, 0.999))
     for t, g in enumerate(grads, 1):
@@ -58,6 +64,14 @@ def by_hand(kind: str, w: np.ndarray, grads: list[np.ndarray]) -> np.ndarray:
         if cls is optim.SGD:
             m = o.get("momentum", 0) * m + g
             w = w - o["lr"] * (g + o["momentum"] * m if o.get("nesterov") else m)
+        elif cls is optim.RMSprop:
+            a = o.get("alpha", 0.99)
+            m, s = a * m + (1 - a) * g, a * s + (1 - a) * g * g
+            v = o.get("momentum", 0) * v + g / (np.sqrt(s - m * m * o.get("centered", 0)) + o.get("eps", 1e-8))
+            w = w - o["lr"] * v
+        elif cls is optim.Adagrad:
+            s = s + g * g
+            w = w - o["lr"] / (1 + (t - 1) * o.get("lr_decay", 0)) * g / (np.sqrt(s) + o.get("eps", 1e-10))
         else:
             m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g * g
             w = w - o["lr"] * (m / (1 - b1**t)) / (np.sqrt(s / (1 - b2**t)) + o.get("eps", 1e-8))
@@ -105,7 +119,7 @@ def test_fifty_steps_agree_with_torch(kind: str, dtype: Any) -> None:
             np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=rtol, atol=atol, err_msg=f"step {step}")
 
 
-@pytest.mark.parametrize("kind", ["sgd", "nesterov", "adam", "adamw"])
+@pytest.mark.parametrize("kind", ["sgd", "nesterov", "adam", "adamw", "rmsprop and momentum", "adagrad"])
 def test_training_a_net_agrees_with_torch(kind: str) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -362,6 +376,11 @@ def test_parameters_that_cannot_be_learned_are_refused(cls: Any) -> None:
         (optim.Adam, {"betas": (0.9, 1.0)}, "betas are two numbers"),
         (optim.Adam, {"betas": (-0.1, 0.9)}, "betas are two numbers"),
         (optim.AdamW, {"betas": (0.9, 0.9, 0.9)}, "betas are two numbers"),
+        (optim.RMSprop, {"alpha": 1.5}, "alpha is from 0 to 1, not 1.5"),
+        (optim.RMSprop, {"momentum": -1}, "momentum is 0 or more"),
+        (optim.RMSprop, {"eps": -1}, "eps is 0 or more"),
+        (optim.Adagrad, {"lr_decay": -1}, "lr_decay is 0 or more"),
+        (optim.Adagrad, {"weight_decay": -1}, "weight_decay is 0 or more"),
     ],
 )
 def test_hyperparameters_out_of_range_are_refused(cls: Any, options: dict[str, Any], words: str) -> None:
@@ -418,6 +437,17 @@ def test_sgd_is_its_recurrence(lr: float, momentum: float, decay: float, nestero
         ("nesterov", "v ← 0.9 v + dW; W ← W − 0.05 (dW + 0.9 v)"),
         ("adam", "m ← 0.9 m + 0.1 dW; s ← 0.999 s + 0.001 dW²; W ← W − 0.01 m̂ / (√ŝ + 1e-08)"),
         ("adamw", "m ← 0.9 m + 0.1 dW; s ← 0.999 s + 0.001 dW²; W ← 0.9999 W − 0.01 m̂ / (√ŝ + 1e-08)"),
+        ("rmsprop", "s ← 0.99 s + 0.01 dW²; W ← W − 0.01 dW / (√s + 1e-08)"),
+        (
+            "rmsprop and momentum",
+            "s ← 0.99 s + 0.01 (dW + 0.2 W)²; m ← 0.99 m + 0.01 (dW + 0.2 W); "
+            "v ← 0.9 v + (dW + 0.2 W) / (√(s − m²) + 1e-08); W ← W − 0.005 v",
+        ),
+        ("adagrad", "s ← s + dW²; W ← W − 0.05 dW / (√s + 1e-10)"),
+        (
+            "adagrad and decay",
+            "s ← s + (dW + 0.1 W)²; W ← W − 0.1 / (1 + 0.1 (t − 1)) (dW + 0.1 W) / (√s + 1e-06)",
+        ),
     ],
 )
 def test_the_trace_of_an_update(kind: str, formula: str) -> None:
