@@ -73,6 +73,8 @@ def backward(
     node, g, shared = root, seed, True  # shared: somebody else may hold the array of this gradient
     while True:
         if node.watch is not None:
+            if state.recorder is not None:
+                state.recorder.hooked(node)
             g, shared = _watched(node, g, found is None), True
         if found is not None and node.number in found:
             found[node.number], shared = g, True

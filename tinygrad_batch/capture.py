@@ -1,32 +1,30 @@
 """Capture: run one batch with recording on, and get its Trace.
 
 While a capture is on, every operation tells the recorder what it read and made, the backward walk
-tells it each gradient, layers say when they start and end, and the optimiser what it updated. Names
-and formulas are worked out at the end, when it is known how many values there are of each kind: the
-derivative rules are run once more, on names.
+tells it each gradient, layers say when they start and end, and the optimiser what it updated. The
+recorder notes steps and values for the reader (`naming` finds their names and formulas at the end) and
+lets a `Scribe` write the program.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import numpy as np
 
-from .calling import general, getter
+from .calling import operand
 from .describe import describe
-from .formula import Name
 from .graph import Leaf, Node
+from .naming import Done, Formulas, Noted, Noting, give_names
 from .op import Op, Plan
+from .program import Kind, Operand, Program
 from .state import state
+from .symbolic import Scribe
 from .tensor import Tensor
-from .trace import Layer, Phase, Result, Role, Statistics, Step, Trace, Value
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+from .trace import Layer, Result, Role, Step, Trace, Value
 
 
 @contextmanager
@@ -61,7 +59,7 @@ def capture(statistics: bool = True) -> Iterator[Trace]:
     'dW = xᵀ @ dm'
     """
     trace = Trace()
-    recorder = _Recorder(statistics)
+    recorder = Recorder(statistics)
     try:
         with state.switch(recorder=recorder):
             yield trace
@@ -70,66 +68,34 @@ def capture(statistics: bool = True) -> Iterator[Trace]:
         recorder.forget()  # so that arrays are free at once, not when the garbage collector comes by
 
 
-@dataclass
-class _Value:
-    """A value while the capture is on."""
+class Recorder:
+    """Takes note of everything while a capture is on; see `tinygrad_batch.state.Recorder`.
 
-    id: int
-    role: Role
-    base: str
-    array: np.ndarray
-    tensor: Tensor | None = None
-    path: str = ""
-    note: str = ""
-    per_row: bool = False
-    name: str = ""
-    item: float | None = None
-    statistics: Statistics | None = None
-    thumbnail: tuple[tuple[float, ...], ...] | None = None
+    Parameters
+    ----------
+    statistics : bool
+        Whether to summarise every value.
+    """
 
-
-@dataclass
-class _Forward:
-    """A forward operation while the capture is on."""
-
-    op: Op
-    operands: list[int | float]  # the id of a value, or a plain number
-    numbers: set[int]  # positions of the plain numbers
-    options: dict[str, Any]
-    out: int
-    plan: Plan | None
-    step: int
-
-
-@dataclass
-class _Step:
-    phase: Phase
-    op: str
-    module: str
-    inputs: tuple[int, ...] = ()
-    results: list[tuple[int, Callable[[], str]]] = field(default_factory=list)
-    keeps: tuple[int, ...] = ()
-    forward: int | None = None
-    flops: int = 0
-    call: int = 0  # which call of a model it ran in, 0 for none
-
-
-class _Recorder:
-    """Takes note of everything while a capture is on; see `tinygrad_batch.state.Recorder`."""
+    data_kind: Kind = "input"  # of what comes from outside
 
     def __init__(self, statistics: bool) -> None:
         self._statistics = statistics
-        self._values: list[_Value] = []
-        self._steps: list[_Step] = []
+        self._values: list[Noted] = []
+        self._steps: list[Noting] = []
+        self._formulas = Formulas(self._values)
+        self.scribe = Scribe()
         self._by_tensor: dict[int, int] = {}  # id of a tensor that a value holds: id of the value
         self._by_node: dict[int, int] = {}  # number of a node: id of the value it stands for
         self._by_array: dict[int, int] = {}
-        self._forwards: dict[int, _Forward] = {}  # number of a node: the operation that made it
+        self._done: dict[int, Done] = {}  # number of a node: the operation that made it
         self._rows: int | None = None
         # layers; what is known by its id is held, so that no other object gets the same id
         self._layers: dict[str, Layer] = {}
         self._paths: dict[int, str] = {}  # id of a module: its path
         self._parameters: dict[int, str] = {}  # id of an array: path of the parameter
+        self._buffers: dict[int, str] = {}  # id of an array: path of another tensor that a module holds
+        self._owners: dict[int, Tensor] = {}  # id of an array: the tensor of a module that it belongs to
         self._held: list[Any] = []
         self._models: list[str] = []  # paths of the modules with parameters that were called from outside
         self._stack: list[str] = []
@@ -141,6 +107,9 @@ class _Recorder:
         self._reached: set[int] = set()  # the values that this backward pass has sent a gradient to
         self._last = 0  # number of the node this backward pass visited last
         self._roots: list[int] = []
+        self.fresh: dict[int, Tensor] = {}  # leaves that came without a gradient and got one, by their values
+        self.cleared: dict[int, Tensor] = {}  # leaves whose gradients were forgotten, by their nodes
+        self.broken = ""  # why there is no program, if there is none
 
     def forget(self) -> None:
         """Let go of every array, node and closure."""
@@ -168,22 +137,23 @@ class _Recorder:
         for path, part in module.named_modules(prefix):
             self._paths[id(part)] = path
             self._held.append(part)
-        for path, tensor in module.named_parameters():
-            self._parameters.setdefault(id(tensor._data), f"{prefix}.{path}")
+        for path, tensor, learned in module._named_tensors():
+            (self._parameters if learned else self._buffers).setdefault(id(tensor._data), f"{prefix}.{path}")
+            self._owners[id(tensor._data)] = tensor
             self._held.append(tensor._data)
-            if prefix not in self._models:
+            if learned and prefix not in self._models:
                 self._models.append(prefix)
 
     def leave(self, module: Any, out: Any) -> None:
         self._stack.pop()
         if not self._stack:
             if self._call and isinstance(out, Tensor):
-                self._predictions.add(self._value_of(out))
+                self._predictions.add(self.value_of(out))
             self._call = 0
 
     # --- values --------------------------------------------------------------------------------
-    def _add(self, role: Role, base: str, array: np.ndarray, **more: Any) -> _Value:
-        value = _Value(len(self._values), role, base, array, **more)
+    def _add(self, role: Role, base: str, array: np.ndarray, **more: Any) -> Noted:
+        value = Noted(len(self._values), role, base, array, **more)
         self._values.append(value)
         if role != "gradient" and not state.abstract:
             if self._statistics:
@@ -192,8 +162,8 @@ class _Recorder:
                 value.item = float(array.item())
         return value
 
-    def _value_of(self, given: Any) -> int:
-        """Return the id of the value of an operand, noting it if it is new."""
+    def value_of(self, given: Any) -> int:
+        """Return the id of the value of a tensor or array, noting it if it is new."""
         tensor = given if isinstance(given, Tensor) else None
         array = tensor._data if tensor is not None else np.asarray(given)
         node = None if tensor is None else tensor._node
@@ -212,46 +182,76 @@ class _Recorder:
         return known
 
     def _new_value(self, array: np.ndarray, tensor: Tensor | None, node: Node | None) -> int:
-        for target, gradient in self._gradients.items():
-            of = self._values[target].tensor
-            if of is not None and getattr(of._node, "grad", None) is array:
-                return gradient  # somebody looks at .grad
-        is_target = bool(self._stack) and _is_loss(self._layers[self._stack[-1]])
+        kind: Kind = "state"
         if self._is_parameter(array, node):
             value = self._add("parameter", "", array, tensor=tensor)
             self._make_parameter(value)
+            kind = "parameter"
+        elif id(array) in self._buffers:
+            path = self._buffers[id(array)]
+            name = path.rpartition(".")[2]
+            value = self._add("data", name, array, tensor=tensor, path=path, note="kept by the layer")
         elif array.ndim == 0:
             value = self._add("constant", "c", array, tensor=tensor)
         else:
-            if self._rows is None:
-                self._rows = array.shape[0]
-            note = "target values" if is_target else "input rows"
-            grows = array.shape[0] == self._rows
-            value = self._add("data", "y" if is_target else "x", array, tensor=tensor, note=note, per_row=grows)
+            value, kind = self._new_data(array, tensor), self.data_kind
+        self.scribe.enter(value.id, array, kind, self._owners.get(id(array), array if tensor is None else tensor))
         self._by_array.setdefault(id(array), value.id)
         if tensor is not None:
             self._by_tensor[id(tensor)] = value.id
         return value.id
+
+    def _new_data(self, array: np.ndarray, tensor: Tensor | None) -> Noted:
+        if self._rows is None:
+            self._rows = array.shape[0]
+        grows = array.shape[0] == self._rows
+        if self._stack and _is_loss(self._layers[self._stack[-1]]):
+            return self._add("data", "y", array, tensor=tensor, note="target values", per_row=grows)
+        return self._add("data", "x", array, tensor=tensor, note="input rows", per_row=grows)
 
     def _is_parameter(self, array: np.ndarray, node: Node | None) -> bool:
         # inside a model, a leaf that is none of its parameters is an input whose gradient somebody wants
         inside = bool(self._stack) and not _is_loss(self._layers[self._stack[-1]])
         return id(array) in self._parameters or (isinstance(node, Leaf) and not inside)
 
-    def _make_parameter(self, value: _Value) -> None:
+    def _make_parameter(self, value: Noted) -> None:
         value.path = self._parameters.get(id(value.array), "")
         tail = value.path.rpartition(".")[2]
         value.role, value.per_row, value.item = "parameter", False, None
         value.base = {"weight": "W", "bias": "b"}.get(tail, tail) or "w"
         value.note = "weights" if tail == "weight" else tail
 
+    def _known_as(self, tensor: Tensor, value: int) -> None:
+        self._by_tensor[id(tensor)] = value
+        self._held.append(tensor)
+
+    def copied(self, tensor: Tensor, array: Any) -> None:
+        """Take note that a new tensor has the same elements as an array that was made before."""
+        known = self._by_array.get(id(array))
+        if known is None:
+            known = next((gradient for gradient in self._of if self._values[gradient].array is array), None)
+        if known is not None:
+            self._known_as(tensor, known)
+
+    def read(self, tensor: Tensor, how: str) -> None:
+        """A capture only watches: elements may be read."""
+
+    def hooked(self, node: Node) -> None:
+        """Take note that Python code may change a gradient."""
+        self.broken = self.broken or "a gradient has a hook, or is retained"
+
     # --- steps ---------------------------------------------------------------------------------
+    def _variable(self, value: int) -> Operand:
+        return self.scribe.variables[value]
+
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Tensor, plan: Plan | None) -> None:
+        """Take note of a forward operation."""
         numbers = {i for i, v in enumerate(operands) if isinstance(v, (int, float, complex, np.generic))}
-        ids = [v if i in numbers else self._value_of(v) for i, v in enumerate(operands)]
+        ids = [operand(v) if i in numbers else self.value_of(v) for i, v in enumerate(operands)]
         read = [self._values[v] for i, v in enumerate(ids) if i not in numbers]
         shape = out._data.shape
         grows = bool(shape) and shape[0] == self._rows and any(v.per_row for v in read)
+        reads = [v if i in numbers else self._variable(v) for i, v in enumerate(ids)]
         made = self._add("activation", op.symbol or "u", out._data, tensor=out, per_row=grows)
         self._by_tensor[id(out)] = made.id
         self._by_array.setdefault(id(out._data), made.id)  # an operation may return the very array it was given
@@ -263,31 +263,51 @@ class _Recorder:
             kept = [int(v) for i, (v, name) in pairs if name in needed and i not in numbers]
             keeps = list(dict.fromkeys([*kept, *([made.id] if "y" in needed else [])]))
             self._by_node[out._node.number] = made.id
-        step = _Step("forward", op.name, self._stack[-1] if self._stack else "", tuple(v.id for v in read))
+        step = Noting("forward", op.name, self._stack[-1] if self._stack else "", tuple(v.id for v in read))
         step.keeps, step.call = tuple(keeps), self._call
         self._steps.append(step)
-        record = _Forward(op, ids, numbers, options, made.id, plan, len(self._steps))
-        step.results.append((made.id, lambda: self._forward_formula(record, step)))
+        variable = self.scribe.operation(op, reads, options, made.id, out._data, len(self._steps))
+        done = Done(op, ids, numbers, options, made.id, plan, len(self._steps), reads, variable)
+        step.results.append((made.id, self._formulas.forward(done, step)))
         if out._node is not None:
-            self._forwards[out._node.number] = record
+            self._done[out._node.number] = done
 
+    def assign(self, tensor: Tensor, index: Any, value: Any) -> None:
+        """Take note that elements of a tensor were overwritten."""
+        target = self.value_of(tensor)
+        source = self.value_of(value) if isinstance(value, (Tensor, np.ndarray)) else None
+        step = Noting("forward", "assign", self._stack[-1] if self._stack else "", () if source is None else (source,))
+        step.results.append((target, self._formulas.assign(target, str(value) if source is None else source)))
+        self._steps.append(step)
+        if target not in self.scribe.entered:
+            return  # it was made in this batch, and somebody else may hold what it was made of
+        if not (index is Ellipsis or index == slice(None)):
+            self.broken = self.broken or "part of a tensor is overwritten"
+            return
+        self.scribe.overwrite(target, value if source is None else self._variable(source), len(self._steps))
+
+    # --- gradients -----------------------------------------------------------------------------
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
-        record = self._forwards.get(node.number)
+        """Take note of a backward step and the gradient it sent to each parent."""
+        done = self._done.get(node.number)
         # a walk goes from the youngest node to the oldest: where the numbers rise, another walk has begun
         begins = node.number >= self._last or not self._last
         self._last = node.number
         if begins:
             self._reached = set()
-        if record is None or record.plan is None:
-            return  # made before the capture began
+        if done is None or done.plan is None:
+            self.broken = self.broken or "part of the graph was made before"
+            return
         if begins:
-            self._roots.append(record.out)
-        if record.out not in self._reached:
-            self._new_gradient(record.out, grad)
-        incoming = self._gradients[record.out]
+            self._roots.append(done.out)
+        if done.out not in self._reached:
+            seed = self._new_gradient(done.out, grad)
+            known = self._by_array.get(id(grad))
+            self.scribe.variables[seed.id] = self.seed(np.asarray(grad)) if known is None else self._variable(known)
+        incoming = self._gradients[done.out]
         self._values[incoming].array = np.asarray(grad)  # complete by now, and changed if there was a hook
-        forward = self._steps[record.step - 1]
-        step = _Step("backward", record.op.name, forward.module, (incoming,), forward=record.step)
+        forward = self._steps[done.step - 1]
+        step = Noting("backward", done.op.name, forward.module, (incoming,), forward=done.step)
         self._steps.append(step)
         for position, (parent, array) in enumerate(results):
             target = self._by_node.get(parent.number)
@@ -296,95 +316,98 @@ class _Recorder:
             # the gradient of a leaf goes on growing over backward passes, until it is forgotten
             before = getattr(parent, "grad", None)
             added = target in self._reached or before is not None
+            earlier: Operand | None = None
             if target in self._reached or (before is not None and target in self._gradients):
                 value = self._values[self._gradients[target]]
                 value.array = value.array + array
+                earlier = self._variable(value.id)
             else:
                 whole = array if before is None else getattr(before, "_data", before) + array
                 value = self._new_gradient(target, whole)
-            step.results.append((value.id, self._backward_formula(record, step, position, value, added)))
+                earlier = self._arrived(target, parent, before)
+            self._write_rule(done, position, incoming, value.id, earlier, parent)
+            step.results.append((value.id, self._formulas.backward(done, step, position, value, added)))
 
-    def _new_gradient(self, target: int, array: Any) -> _Value:
+    def _arrived(self, target: int, parent: Node, before: Any) -> Operand | None:
+        """Return the variable of the gradient that a leaf came with, or None, and note which it was."""
+        tensor = self._values[target].tensor
+        if not isinstance(parent, Leaf) or tensor is None:
+            return None
+        if before is not None:
+            return self.scribe.arrived(tensor)
+        if id(parent) not in self.cleared:
+            self.fresh[target] = tensor
+        return None
+
+    def _write_rule(
+        self, done: Done, position: int, incoming: int, value: int, earlier: Operand | None, parent: Node
+    ) -> None:
+        if done.plan is None or self.broken:
+            return
+        which = done.plan.inputs[position]
+        arrays = [v if i in done.numbers else self._values[v].array for i, v in enumerate(done.operands)]
+        needs = [done.needed(n, which, done.reads, done.made, arrays) for n in done.plan.needs[position]]
+        try:
+            gradient = self.scribe.rule(done.plan.rules[position], self._variable(incoming), needs, len(self._steps))
+        except Exception as error:  # a rule written straight in NumPy computes, but cannot be written down
+            self.broken = f"the derivative of {done.op.name!r} does not consist of operations of the table ({error})"
+            return
+        self.scribe.gradient(value, gradient, earlier, str(parent.dtype) if isinstance(parent, Leaf) else None)
+
+    def seed(self, grad: np.ndarray) -> Operand:
+        """Return the gradient that a backward pass starts from."""
+        return self.scribe.builder.constant(grad, "seed")
+
+    def _new_gradient(self, target: int, array: Any) -> Noted:
         gradient = self._add("gradient", "", np.asarray(array), per_row=self._values[target].per_row)
         self._gradients[target] = gradient.id
         self._of[gradient.id] = target
         self._reached.add(target)
         return gradient
 
-    def update(self, optimizer: str, updates: Sequence[tuple[Tensor, Callable[[str, str], str]]]) -> None:
-        step = _Step("update", optimizer, "")
-        read = []
-        for parameter, formula in updates:
-            target = self._value_of(parameter)
-            gradient = self._gradients.get(target)
-            if gradient is not None:
-                read.append(gradient)
-            step.results.append((target, self._update_formula(target, gradient, formula)))
-        step.inputs = tuple(read)
+    def clear(self, tensors: Sequence[Tensor]) -> None:
+        """Take note that the gradients of these leaves were forgotten."""
+        for tensor in tensors:
+            if isinstance(tensor._node, Leaf):
+                self.cleared[id(tensor._node)] = tensor
+
+    def looked(self, tensor: Tensor, grad: Tensor) -> None:
+        """Take note that somebody looks at the gradient of a tensor."""
+        if id(grad) not in self._by_tensor:
+            self._known_as(grad, self._gradient_of(tensor))
+
+    def set_grad(self, tensor: Tensor, value: Any) -> None:
+        """Take note that a leaf was given a gradient."""
+        self._gradients[self.value_of(tensor)] = self.value_of(value)
+
+    def _gradient_of(self, tensor: Tensor) -> int:
+        """Return the id of the gradient that a tensor has now."""
+        target, grad = self.value_of(tensor), getattr(tensor._node, "grad", None)
+        if isinstance(grad, Tensor):  # of create_graph
+            return self.value_of(grad)
+        if target not in self._gradients:
+            gradient = self._new_gradient(target, grad)
+            self.scribe.variables[gradient.id] = self.scribe.arrived(tensor)
+        return self._gradients[target]
+
+    def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
+        """Take note of an optimiser step."""
+        step = Noting("update", type(optimizer).__name__, "")
+        updated = []
+        for one in learned:
+            target, gradient = self.value_of(one.parameter), self._gradient_of(one.parameter)
+            updated.append((one, target, self.scribe.variables.get(gradient, 0.0)))
+            step.inputs = (*step.inputs, gradient)
+            step.results.append((target, self._formulas.update(target, gradient, now.formula)))
         step.flops = sum(2 * self._values[v].array.size for v, _ in step.results)
         self._steps.append(step)
-
-    # --- formulas ------------------------------------------------------------------------------
-    def _name(self, id: int, tally: list[int]) -> Name:
-        value = self._values[id]
-        return Name(value.name, value.array.shape, flops=tally)
-
-    def _forward_formula(self, record: _Forward, step: _Step) -> str:
-        tally = [0]
-        operands = [v if i in record.numbers else self._name(int(v), tally) for i, v in enumerate(record.operands)]
-        try:
-            text = general(record.op, operands, record.options).text
-        except Exception:  # as for a rule below
-            text = f"{record.op.name}({', '.join(map(str, operands))})"
-        step.flops = tally[0]
-        return f"{self._values[record.out].name} = {text}"
-
-    def _update_formula(
-        self, target: int, gradient: int | None, formula: Callable[[str, str], str]
-    ) -> Callable[[], str]:
-        def write() -> str:
-            name = self._values[target].name
-            return formula(name, f"d{name}" if gradient is None else self._values[gradient].name)
-
-        return write
-
-    def _backward_formula(
-        self, record: _Forward, step: _Step, position: int, value: _Value, added: bool
-    ) -> Callable[[], str]:
-        plan, incoming = record.plan, self._values[step.inputs[0]]
-
-        def write() -> str:
-            tally = [0]
-            text = "" if plan is None else self._rule_text(record, plan, position, incoming.name, tally)
-            step.flops += tally[0]
-            return f"{value.name} {'+=' if added else '='} {text}"
-
-        return write
-
-    def _rule_text(self, record: _Forward, plan: Plan, position: int, incoming: str, tally: list[int]) -> str:
-        out = self._name(record.out, tally)
-        grad = Name(incoming, out.shape, flops=tally)
-        inputs = [v if i in record.numbers else self._name(int(v), tally) for i, v in enumerate(record.operands)]
-        arrays = [v if i in record.numbers else self._values[int(v)].array for i, v in enumerate(record.operands)]
-        op, which = record.op, plan.inputs[position]
-
-        def value(need: str) -> Any:
-            if need == "y":
-                return out
-            if need in op.inputs:
-                return inputs[op.inputs.index(need)]
-            return getter(op, need, which)(arrays, record.options, None)  # a shape, a dtype, an option: as it is
-
-        try:
-            return str(plan.rules[position](grad, *[value(need) for need in plan.needs[position]]))
-        except Exception:
-            # a rule written straight in NumPy computes, but cannot write itself down
-            return f"{grad} · ∂{record.op.name}/∂{inputs[which]}"
+        if not self.broken:
+            self.broken = self.scribe.update(optimizer, updated, len(self._steps))
 
     # --- the end -------------------------------------------------------------------------------
     def fill(self, trace: Trace) -> None:
         """Name everything, write the formulas, and leave plain data in ``trace``."""
-        self._give_names()
+        give_names(self._values, self._steps, self._roots, self._predictions, self._of)
         # the one model of a batch has no name of its own: its layers are called as in its state dict
         only = self._models[0] if len(self._models) == 1 else None
         steps = []
@@ -398,48 +421,26 @@ class _Recorder:
         trace.steps = tuple(steps)
         trace.layers = tuple(Layer(_below(only, path), layer.kind, layer.label) for path, layer in self._layers.items())
         trace.rows = self._rows
+        trace.program = None if self.broken else self.program(self._outputs())
 
-    def _give_names(self) -> None:
-        for root in self._roots:
-            if self._values[root].array.size == 1:
-                self._values[root].base = "loss"
-        for value in self._final_predictions():
-            value.base = "pred"
-        named: list[_Value] = []
-        others: list[_Value] = []
-        for value in self._values:
-            if value.role != "gradient":
-                given = None if value.tensor is None else value.tensor._name
-                value.base = str(given) if given else value.base
-                (named if given else others).append(value)
-        taken: set[str] = set()
-        for group in (named, others):  # what the user calls x stays x
-            _number(group, taken)
-        for passes, gradient in self._gradient_passes():
-            name = f"d{self._values[self._of[gradient.id]].name}"
-            gradient.name = name = name if passes == 1 else f"{name}{str(passes).translate(_SUBSCRIPTS)}"
-            while gradient.name in taken:
-                gradient.name += "′"
-            taken.add(gradient.name)
+    def program(self, outputs: Sequence[int]) -> Program:
+        """Return the program that computes the values with these ids."""
+        leaves = {id(v.tensor._node): v.tensor for v in self._values if v.tensor is not None and _has_grad(v.tensor)}
+        for tensor in leaves.values():
+            self.scribe.keep_gradient(tensor, self._gradient_of(tensor))
+        return self.scribe.program(
+            [self._variable(v) for v in outputs], {value.id: value.name for value in self._values}
+        )
 
-    def _gradient_passes(self) -> Iterator[tuple[int, _Value]]:
-        """Yield every gradient with how many its value has had up to then: over two batches, 1 and 2."""
-        seen: Counter[int] = Counter()
-        for gradient, target in self._of.items():
-            seen[target] += 1
-            yield seen[target], self._values[gradient]
+    def _outputs(self) -> list[int]:
+        """Return what a batch is for: its loss, else what its model returned, else what nothing else reads."""
+        if self._roots:
+            return list(dict.fromkeys(self._roots))
+        read = {v for step in self._steps for v in step.inputs}
+        made = [step.results[0][0] for step in self._steps]
+        return [v for v in made if v in self._predictions] or [v for v in made if v not in read]
 
-    def _final_predictions(self) -> Iterator[_Value]:
-        """Yield what models returned, unless another call of a model makes something else of it."""
-        forward = [(step, step.results[0][0]) for step in self._steps if step.phase == "forward"]
-        call = {out: step.call for step, out in forward}
-        feeds: set[int] = set()  # what other calls are made of
-        for step, out in reversed(forward):
-            if out in self._predictions and out not in feeds and self._values[out].base != "loss":
-                yield self._values[out]
-            feeds.update(v for v in step.inputs if out in feeds or (step.call and call.get(v, step.call) != step.call))
-
-    def _finished(self, value: _Value, path: str) -> Value:
+    def _finished(self, value: Noted, path: str) -> Value:
         array = value.array
         if self._statistics and value.role == "gradient":
             value.statistics, value.thumbnail = describe(array)
@@ -447,20 +448,6 @@ class _Recorder:
             value.id, value.name, value.role, value.note, path, array.shape, str(array.dtype), array.nbytes,
             value.per_row, value.item, value.statistics, value.thumbnail, self._of.get(value.id),
         )  # fmt: skip
-
-
-def _number(values: Sequence[_Value], taken: set[str]) -> None:
-    """Name values after their base, with numbers where several share it, and none as in ``taken``."""
-    shared = Counter(value.base for value in values)
-    numbers: Counter[str] = Counter()
-    alone = {base for base, n in shared.items() if n == 1 and base not in taken}
-    taken |= alone
-    for value in values:
-        value.name = value.base
-        while value.base not in alone and (value.name == value.base or value.name in taken):
-            numbers[value.base] += 1
-            value.name = f"{value.base}{numbers[value.base]}"
-        taken.add(value.name)
 
 
 def _below(prefix: str | None, path: str) -> str:
@@ -472,3 +459,7 @@ def _below(prefix: str | None, path: str) -> str:
 
 def _is_loss(layer: Layer) -> bool:
     return layer.kind.endswith("Loss")
+
+
+def _has_grad(tensor: Tensor) -> bool:
+    return isinstance(tensor._node, Leaf) and tensor._node.grad is not None

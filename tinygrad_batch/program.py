@@ -215,7 +215,8 @@ class Builder:
     ) -> Variable:
         """Append an instruction whose shape and dtype are known already."""
         out = Variable(self.unique(name), tuple(shape), dtype)
-        self.instructions.append(Instruction(op, tuple(inputs), dict(options), out, self.step, self.part))
+        plain = {key: _plain(value) for key, value in options.items()}
+        self.instructions.append(Instruction(op, tuple(inputs), plain, out, self.step, self.part))
         return out
 
     def unique(self, name: str) -> str:
@@ -287,6 +288,15 @@ def evaluate(program: Program, given: Mapping[Variable, Any]) -> dict[Variable, 
             raise CompileError(f"the program reads {missing[0].name!r}, of kind {missing[0].kind}, which was not given")
         values[instruction.output] = run_instruction(instruction, values)
     return values
+
+
+def _plain(option: Any) -> Any:
+    """Return an option that nobody else can change."""
+    if isinstance(option, (list, tuple)):  # as an index they mean different things
+        return type(option)([_plain(part) for part in option])
+    if isinstance(option, np.ndarray):
+        return option.copy()
+    return str(np.dtype(option)) if isinstance(option, (np.dtype, type)) else option
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .graph import Node
     from .op import Op, Plan
@@ -23,8 +23,29 @@ class Recorder(Protocol):
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
         """Take note of a backward step and the gradient it sent to each parent."""
 
-    def update(self, optimizer: str, updates: Sequence[tuple[Any, Callable[[str, str], str]]]) -> None:
-        """Take note of an optimiser step: each parameter, and its formula from its name and its gradient's."""
+    def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
+        """Take note of an optimiser step: the optimiser, a copy that stays as it is, and what it updated."""
+
+    def clear(self, tensors: Sequence[Any]) -> None:
+        """Take note that the gradients of these leaves were forgotten."""
+
+    def assign(self, tensor: Any, index: Any, value: Any) -> None:
+        """Take note that elements of a tensor were overwritten."""
+
+    def looked(self, tensor: Any, grad: Any) -> None:
+        """Take note that somebody looks at the gradient of a tensor."""
+
+    def set_grad(self, tensor: Any, value: Any) -> None:
+        """Take note that a leaf was given a gradient."""
+
+    def copied(self, tensor: Any, array: Any) -> None:
+        """Take note that a new tensor has the same elements as an array that was made before."""
+
+    def read(self, tensor: Any, how: str) -> None:
+        """Take note that elements of a tensor are read by Python code, in the way that ``how`` says."""
+
+    def hooked(self, node: Node) -> None:
+        """Take note that a hook or `retain_grad` waits for the gradient of a node."""
 
     def enter(self, module: Any) -> None:
         """Take note that a layer starts."""

@@ -110,6 +110,8 @@ class Tensor(Operators, Methods):
             array = array.astype(_default["dtype"])
         self._data = np.array(array) if array is data or array.base is not None else array
         self._node = None
+        if state.recorder is not None:
+            state.recorder.copied(self, array)
         self._name = name
         if requires_grad:
             self.requires_grad_()
@@ -118,6 +120,7 @@ class Tensor(Operators, Methods):
     @property
     def data(self) -> np.ndarray:
         """The array, as a read-only view."""
+        self._read("its elements are read")
         view = self._data.view()
         view.flags.writeable = False
         return view
@@ -180,7 +183,12 @@ class Tensor(Operators, Methods):
             grad = node.watch.grad
         else:
             return None
-        return grad if grad is None or type(grad) is Tensor else wrap(np.asarray(grad))
+        if grad is None:
+            return None
+        found: Tensor = grad if type(grad) is Tensor else wrap(np.asarray(grad))
+        if state.recorder is not None:
+            state.recorder.looked(self, found)
+        return found
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -192,13 +200,22 @@ class Tensor(Operators, Methods):
             raise GraphError("only a leaf that requires grad has a gradient to set")
         if value is None:
             self._node.grad = None
-            return
-        array = operand(value)
-        if np.shape(array) != self.shape:
-            raise ShapeError(f"a gradient of shape {np.shape(array)} was given for a tensor of shape {self.shape}")
-        self._node.grad = np.array(array, self.dtype)
+        else:
+            array = operand(value)
+            if np.shape(array) != self.shape:
+                raise ShapeError(f"a gradient of shape {np.shape(array)} was given for a tensor of shape {self.shape}")
+            self._node.grad = np.array(array, self.dtype)
+        if state.recorder is not None:
+            if value is None:
+                state.recorder.clear([self])
+            else:
+                state.recorder.set_grad(self, value)
 
     # --- reading -------------------------------------------------------------------------------
+    def _read(self, how: str) -> None:
+        if state.recorder is not None:  # a step that is being compiled must not depend on elements
+            state.recorder.read(self, how)
+
     def numpy(self) -> np.ndarray:
         """Return the array, as a read-only view; ``.numpy().copy()`` gives one to write on."""
         return self.data
@@ -213,10 +230,12 @@ class Tensor(Operators, Methods):
         """
         if self._data.size != 1:
             raise ShapeError(f"item() needs a tensor of one element, not of shape {self.shape}")
+        self._read("it is made a Python number")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
+        self._read("its elements are read")
         return self._data.tolist()
 
     def detach(self) -> Tensor:
@@ -359,6 +378,8 @@ class Tensor(Operators, Methods):
         except (ValueError, IndexError) as error:
             raise ShapeError(f"assignment to a tensor of shape {self.shape}: {error}") from None
         mark_written(self._data)
+        if state.recorder is not None:
+            state.recorder.assign(self, index, value)
 
     # --- parts, as NumPy's arrays have them ----------------------------------------------------
     def __getitem__(self, index: Any) -> Tensor:
@@ -377,6 +398,7 @@ class Tensor(Operators, Methods):
             raise ArgumentError(
                 f"a tensor of shape {self.shape} is neither true nor false", "Compare one element, or use .data.any()"
             )
+        self._read("Python asks whether it is true")
         return bool(self._data.item())
 
     def __float__(self) -> float:
@@ -391,12 +413,14 @@ class Tensor(Operators, Methods):
         return int(self.item())
 
     def __contains__(self, value: Any) -> bool:
+        self._read("its elements are searched")
         return bool((self._data == operand(value)).any())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
+        self._read("it is printed")
         body = np.array2string(self._data, separator=", ", prefix="tensor(")
         notes = "" if self.dtype in (_default["dtype"], np.bool_, np.int64) else f", dtype={self.dtype}"
         notes += ", requires_grad=True" if self._node is not None else ""
@@ -418,7 +442,7 @@ class Tensor(Operators, Methods):
             raise GraphError(
                 "this tensor requires grad, and as a NumPy array it would silently lose it", "Use .detach() or .data"
             )
-        array = self.data if dtype is None else self._data.astype(dtype, copy=False)
+        array = self.data if dtype is None else self.data.astype(dtype, copy=False)
         return array.copy() if copy else array
 
     @property
@@ -483,4 +507,7 @@ def _plain(index: Any) -> Any:
     """Return an index with its Tensors replaced by their arrays."""
     if isinstance(index, tuple):
         return tuple(_plain(i) for i in index)
-    return index._data if type(index) is Tensor else index
+    if type(index) is Tensor:
+        index._read("it is used as an index")
+        return index._data
+    return index

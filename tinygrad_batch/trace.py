@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import DataError
+from .program import Program
 
 Phase = Literal["forward", "backward", "update"]
 Role = Literal["data", "parameter", "constant", "activation", "gradient"]
@@ -160,12 +161,16 @@ class Trace:
         Every module that ran, outermost first.
     rows : int or None
         Rows of the batch: the length of the first data value; None where there is none.
+    program : Program or None
+        The same batch as something that can run; None where it cannot be told without its elements (a
+        hook, a graph made before the capture), and after a way through JSON.
     """
 
     values: tuple[Value, ...] = ()
     steps: tuple[Step, ...] = ()
     layers: tuple[Layer, ...] = ()
     rows: int | None = None
+    program: Program | None = field(default=None, compare=False)
 
     def phase(self, phase: Phase) -> tuple[Step, ...]:
         """Return the steps of one phase, in order."""
@@ -234,7 +239,7 @@ class Trace:
 def _plain(value: Any) -> Any:
     """Return dataclasses as dicts, tuples as lists, and numbers that are not finite as strings."""
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.compare}
     if isinstance(value, tuple):
         finite = all(type(item) is float and math.isfinite(item) for item in value)  # most are rows of a thumbnail
         return list(value) if finite else [_plain(item) for item in value]

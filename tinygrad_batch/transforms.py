@@ -141,7 +141,11 @@ def _returned(gradient: Any, tensor: Tensor) -> Tensor:
     """Return a gradient as a Tensor of its own memory and of the dtype of its input."""
     if gradient.dtype != tensor.dtype:
         gradient = cast_gradient(gradient, tensor.dtype)
-    if not isinstance(gradient, Tensor):
-        return wrap(np.array(gradient))
-    # a computed tensor cannot be written to, but one without a graph may be a weight that the user passed
-    return gradient if gradient._node is not None else wrap(gradient._data.copy())
+    if isinstance(gradient, Tensor) and gradient._node is not None:
+        return gradient
+    # one without a graph may be a weight that the user passed
+    array = gradient._data if isinstance(gradient, Tensor) else gradient
+    copy = wrap(np.array(array))
+    if state.recorder is not None:
+        state.recorder.copied(copy, array)
+    return copy

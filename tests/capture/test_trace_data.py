@@ -35,6 +35,9 @@ def atoms(value: Any) -> set[type]:
 
 def test_a_trace_holds_no_array_and_no_tensor() -> None:
     trace = training_step()
+    assert trace.program is not None
+    assert [array.size for array in trace.program.constants.values()] == [1]  # what the backward pass starts from
+    trace.program.constants.clear()
     seen: set[int] = set()
     waiting: list[Any] = [trace]
     while waiting:

@@ -138,6 +138,8 @@ class Module:
         for parameter in self.parameters():
             if isinstance(parameter._node, Leaf):
                 parameter._node.grad = None
+        if state.recorder is not None:
+            state.recorder.clear(list(self.parameters()))
 
     def requires_grad_(self, requires_grad: bool = True) -> Module:
         """Freeze the parameters (False) or let them learn again; return the module."""

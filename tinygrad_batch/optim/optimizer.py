@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -47,7 +47,7 @@ class Optimizer:
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ArgumentError("a parameter was given twice, and would be updated twice")
         self.lr = lr
-        self._learned = [_Learned(p) for p in self.parameters]
+        self._learned = [Learned(p) for p in self.parameters]
         self._writer = Writer([p._data for p in self.parameters])
 
     def __repr__(self) -> str:
@@ -73,6 +73,8 @@ class Optimizer:
         for parameter in self.parameters:
             if parameter._node is not None:
                 parameter._node.grad = None  # type: ignore[attr-defined]
+        if state.recorder is not None:
+            state.recorder.clear(self.parameters)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
@@ -98,11 +100,45 @@ class Optimizer:
                 update(learned.steps, value, grad)
         self._writer.mark()
         if state.recorder is not None:
-            now = copy(self)  # a schedule may change the learning rate before the formulas are written
-            changed = [p for p in self.parameters if p.grad is not None]
-            state.recorder.update(type(self).__name__, [(p, now.formula) for p in changed])
+            # a schedule may change the learning rate before the formulas are written: a copy stays as it is
+            changed = [one for one in self._learned if one.has_grad]
+            state.recorder.update(self, copy(self), changed)
 
-    def _follow(self, learned: _Learned) -> None:
+    def steered_by(self, number: Callable[..., Any]) -> Optimizer:
+        """Return a copy whose hyperparameters are symbols, to write down what its `update` computes.
+
+        Parameters
+        ----------
+        number : callable
+            Gets the name of a hyperparameter, its value and, if it is one of several, its place.
+        """
+        other = copy(self)
+        for name, value in self.hyperparameters().items():
+            attribute = "_lr" if name == "lr" else name
+            if isinstance(value, tuple):
+                other.__dict__[attribute] = tuple(number(name, part, place) for place, part in enumerate(value))
+            elif isinstance(value, float):
+                other.__dict__[attribute] = number(name, value)
+        return other
+
+    def pack(self) -> None:
+        """Lay the parameters, and each kind of array kept for them, side by side in memory.
+
+        An update of them all is then one operation on one array. Views of the old arrays that somebody
+        holds do not follow.
+        """
+        learned = [one for one in self._learned if one.parameter.requires_grad]
+        for dtype in dict.fromkeys(one.parameter.dtype for one in learned):
+            group = [one for one in learned if one.parameter.dtype == dtype]
+            for one, view in zip(group, side_by_side([one.parameter._data for one in group]), strict=True):
+                one.parameter._data = one.array = view
+            for slot in self.slots:
+                views = side_by_side([one.kept.get(slot, np.zeros_like(one.array)) for one in group])
+                for one, view in zip(group, views, strict=True):
+                    one.kept[slot] = view
+        self._writer = Writer([p._data for p in self.parameters])
+
+    def _follow(self, learned: Learned) -> None:
         """Go on with the new array of a parameter that was given another dtype."""
         learned.array = learned.parameter._data
         learned.kept = {slot: kept.astype(learned.array.dtype) for slot, kept in learned.kept.items()}
@@ -176,13 +212,20 @@ class Optimizer:
                 shape = np.shape(array)
                 if shape != parameter.shape:
                     raise StateError(f"{slot} of parameter {i} has shape {shape}, the parameter {parameter.shape}")
-            after._learned.append(_Learned(parameter))
+            after._learned.append(Learned(parameter))
             after._learned[i].steps = int(steps)
             after._learned[i].kept = {slot: np.array(kept[slot], parameter.dtype) for slot in after.slots if kept}
         vars(self).update(vars(after))
 
 
-class _Learned:
+def side_by_side(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return copies of arrays of one dtype as views of one array."""
+    flat = np.concatenate([array.reshape(-1) for array in arrays])
+    ends = np.cumsum([array.size for array in arrays]).tolist()
+    return [flat[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]
+
+
+class Learned:
     """A parameter, the array it had at the last step, how many steps it has had, and what is kept for it."""
 
     __slots__ = ("array", "kept", "parameter", "steps")
@@ -192,6 +235,11 @@ class _Learned:
         self.array: np.ndarray = parameter._data
         self.steps = 0
         self.kept: dict[str, np.ndarray] = {}
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether there is a gradient to follow."""
+        return getattr(self.parameter._node, "grad", None) is not None
 
 
 def not_negative(name: str, value: float) -> float:
