@@ -78,6 +78,7 @@ class Recorder:
     """
 
     data_kind: Kind = "input"  # of what comes from outside
+    replays = False
 
     def __init__(self, statistics: bool) -> None:
         self._statistics = statistics
@@ -119,6 +120,7 @@ class Recorder:
 
     # --- layers --------------------------------------------------------------------------------
     def enter(self, module: Any) -> None:
+        """Take note that a layer starts."""
         if not self._stack:
             if id(module) not in self._paths:
                 self._register(module)
@@ -145,6 +147,7 @@ class Recorder:
                 self._models.append(prefix)
 
     def leave(self, module: Any, out: Any) -> None:
+        """Take note that a layer is done."""
         self._stack.pop()
         if not self._stack:
             if self._call and isinstance(out, Tensor):
@@ -405,8 +408,11 @@ class Recorder:
             self.broken = self.scribe.update(optimizer, updated, len(self._steps))
 
     # --- the end -------------------------------------------------------------------------------
-    def fill(self, trace: Trace) -> None:
-        """Name everything, write the formulas, and leave plain data in ``trace``."""
+    def fill(self, trace: Trace, outputs: Sequence[int] | None = None) -> None:
+        """Name everything, write the formulas, and leave plain data in ``trace``.
+
+        ``outputs`` are the ids of what its program computes; left out, what a batch is for.
+        """
         give_names(self._values, self._steps, self._roots, self._predictions, self._of)
         # the one model of a batch has no name of its own: its layers are called as in its state dict
         only = self._models[0] if len(self._models) == 1 else None
@@ -421,7 +427,7 @@ class Recorder:
         trace.steps = tuple(steps)
         trace.layers = tuple(Layer(_below(only, path), layer.kind, layer.label) for path, layer in self._layers.items())
         trace.rows = self._rows
-        trace.program = None if self.broken else self.program(self._outputs())
+        trace.program = None if self.broken else self.program(self._outputs() if outputs is None else outputs)
 
     def program(self, outputs: Sequence[int]) -> Program:
         """Return the program that computes the values with these ids."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from . import ops
 from .calling import checked_array, wrap
 from .shapes import Shape
 from .state import state
@@ -150,7 +152,11 @@ def seed(number: int) -> None:
     >>> seed(0); a = randn(3); seed(0); bool((a == randn(3)).data.all())
     True
     """
-    _random["generator"] = np.random.default_rng(number)
+    fresh = np.random.default_rng(number)
+    if _random:  # whoever holds the generator goes on with it
+        _random["generator"].bit_generator.state = fresh.bit_generator.state
+    else:
+        _random["generator"] = fresh
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
@@ -176,7 +182,7 @@ def rand(*shape: int, rng: np.random.Generator | int | None = None) -> Tensor:
     >>> rand(2, 3, rng=0).shape
     (2, 3)
     """
-    return wrap(np.asarray(generator(rng).random(shape), get_default_dtype()))
+    return _drawn(ops.random_uniform, shape, generator(rng))
 
 
 def randn(*shape: int, rng: np.random.Generator | int | None = None) -> Tensor:
@@ -187,4 +193,12 @@ def randn(*shape: int, rng: np.random.Generator | int | None = None) -> Tensor:
     >>> randn(2, 3, rng=0).shape
     (2, 3)
     """
-    return wrap(np.asarray(generator(rng).standard_normal(shape), get_default_dtype()))
+    return _drawn(ops.random_normal, shape, generator(rng))
+
+
+def _drawn(draw: Callable[..., Any], shape: Any, rng: np.random.Generator) -> Tensor:
+    like = np.broadcast_to(np.zeros((), get_default_dtype()), shape)
+    if state.recorder is not None and state.recorder.replays:  # drawn afresh whenever the step runs again
+        drawn: Tensor = draw(wrap(like), rng=rng)
+        return drawn
+    return wrap(draw(like, rng=rng))

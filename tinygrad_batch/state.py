@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Recorder(Protocol):
     """What a capture gets told; see `tinygrad_batch.capture`."""
 
+    replays: bool  # whether what is recorded is to be run again
+
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Any, plan: Plan | None) -> None:
         """Take note of a forward operation."""
 

@@ -29,17 +29,20 @@ class Living:
 
     Attributes
     ----------
-    owner : Tensor, numpy.ndarray, or an object of an optimiser
-        A parameter or buffer is the Tensor itself, a gradient is that of a Tensor.
+    owner : Tensor, numpy.ndarray or Optimizer
+        A parameter or buffer is the Tensor's own array, a gradient that of the Tensor.
     key : str
-        What is read of an optimiser's object: a hyperparameter, ``steps``, or the name of a slot.
+        What is read of an optimiser: a hyperparameter, ``steps``, or the name of a slot.
     place : int or None
-        For a hyperparameter that is a tuple, which of its numbers.
+        For a hyperparameter that is a tuple, which of its numbers; for steps and slots, which parameter.
+    ahead : int
+        How many updates of this batch the count of steps is ahead.
     """
 
     owner: Any
     key: str = ""
     place: int | None = None
+    ahead: int = 0
 
 
 class Symbol:
@@ -138,6 +141,8 @@ class Scribe:
     entered : dict of int to Variable
         For a value that no operation of this batch computed, its variable at the beginning.
     """
+
+    replays = False
 
     def __init__(self) -> None:
         self.builder = Builder()
@@ -262,8 +267,8 @@ class Scribe:
             again = self._updates[id(one)]
             if (one.steps, again) not in numbers:  # parameters that were updated equally often count together
                 numbers[one.steps, again] = builder.variable("t", (), NUMBER, "number")
-                self.living[numbers[one.steps, again]] = Living(one, "steps", again)
-            kept = [self._slot(one, name) for name in one.kept]
+                self.living[numbers[one.steps, again]] = Living(optimizer, "steps", optimizer.place(one), again)
+            kept = [self._slot(optimizer, one, name) for name in one.kept]
             given = [self._variable(self.variables[value]), self._variable(grad), *[now for _, now in kept]]
             symbols = [Symbol(builder, v, self.facts) for v in given]
             try:
@@ -277,11 +282,11 @@ class Scribe:
         builder.part = None
         return ""
 
-    def _slot(self, one: Any, name: str) -> tuple[Variable, Variable]:
+    def _slot(self, optimizer: Any, one: Any, name: str) -> tuple[Variable, Variable]:
         array = one.kept[name]
         if id(array) not in self._slots:
             entered = self.builder.variable(name, array.shape, array.dtype, "state")
-            self.living[entered] = Living(one, name)
+            self.living[entered] = Living(optimizer, name, optimizer.place(one))
             self._slots[id(array)] = entered, entered
         return self._slots[id(array)]
 

@@ -40,3 +40,27 @@ random_mask = op(
     cases=[case((3, 4), keep=0.8, rng=0), case((), keep=0.5, rng=1), case((5,), keep=0.0, rng=2),
            case((2, 3, 4), keep=1.0, rng=3), case((0, 2), keep=0.5, rng=4)],
 )  # fmt: skip
+
+
+def _random_uniform(x: Any, rng: Any = None) -> Any:
+    return np.random.default_rng(rng).random(np.shape(x)).astype(_dtype(x), copy=False)
+
+
+def _random_normal(x: Any, rng: Any = None) -> Any:
+    return np.asarray(np.random.default_rng(rng).standard_normal(np.shape(x))).astype(_dtype(x), copy=False)
+
+
+random_uniform = op(
+    "random_uniform", _random_uniform, label="random", symbol="r", random=True, dtype=_dtype,
+    doc="numbers drawn uniformly from [0, 1), as many as x has elements; no gradient",
+    shape=lambda x, rng=None: x, formula=lambda x, rng: x.like("uniform numbers"),
+    code="np.random.default_rng({rng}).random({x}.shape).astype({x}.dtype)",
+    cases=[case((3, 4), rng=0), case((), rng=1), case((0, 2), rng=2)],
+)  # fmt: skip
+random_normal = op(
+    "random_normal", _random_normal, label="random", symbol="r", random=True, dtype=_dtype,
+    doc="numbers drawn from the standard normal distribution, as many as x has elements; no gradient",
+    shape=lambda x, rng=None: x, formula=lambda x, rng: x.like("normal numbers"),
+    code="np.random.default_rng({rng}).standard_normal({x}.shape).astype({x}.dtype)",
+    cases=[case((3, 4), rng=0), case((), rng=1), case((0, 2), rng=2)],
+)  # fmt: skip

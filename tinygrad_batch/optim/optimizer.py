@@ -47,7 +47,7 @@ class Optimizer:
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ArgumentError("a parameter was given twice, and would be updated twice")
         self.lr = lr
-        self._learned = [Learned(p) for p in self.parameters]
+        self._learned = tuple([Learned(p) for p in self.parameters])
         self._writer = Writer([p._data for p in self.parameters])
 
     def __repr__(self) -> str:
@@ -121,15 +121,24 @@ class Optimizer:
                 other.__dict__[attribute] = number(name, value)
         return other
 
+    def place(self, learned: Learned) -> int:
+        """Return which of the parameters this is."""
+        return next(i for i, one in enumerate(self._learned) if one is learned)
+
+    @property
+    def learned(self) -> tuple[Learned, ...]:
+        """The parameters with what is known about each."""
+        return self._learned
+
     def pack(self) -> None:
         """Lay the parameters, and each kind of array kept for them, side by side in memory.
 
         An update of them all is then one operation on one array. Views of the old arrays that somebody
         holds do not follow.
         """
-        learned = [one for one in self._learned if one.parameter.requires_grad]
-        for dtype in dict.fromkeys(one.parameter.dtype for one in learned):
-            group = [one for one in learned if one.parameter.dtype == dtype]
+        learning = [one for one in self._learned if one.parameter.requires_grad]
+        for dtype in dict.fromkeys(one.parameter.dtype for one in learning):
+            group = [one for one in learning if one.parameter.dtype == dtype]
             for one, view in zip(group, side_by_side([one.parameter._data for one in group]), strict=True):
                 one.parameter._data = one.array = view
             for slot in self.slots:
@@ -137,6 +146,10 @@ class Optimizer:
                 for one, view in zip(group, views, strict=True):
                     one.kept[slot] = view
         self._writer = Writer([p._data for p in self.parameters])
+
+    def mark(self) -> None:
+        """Note that the parameters were just changed in place."""
+        self._writer.mark()
 
     def _follow(self, learned: Learned) -> None:
         """Go on with the new array of a parameter that was given another dtype."""
@@ -204,7 +217,7 @@ class Optimizer:
         after = copy(self)
         for key, value in saved["hyperparameters"].items():
             setattr(after, key, tuple(value) if isinstance(value, list) else value)
-        after._learned = []
+        learned = []
         for i, (parameter, kept, steps) in enumerate(zip(self.parameters, saved["kept"], saved["steps"], strict=True)):
             if kept and set(kept) != set(after.slots):
                 raise StateError(f"parameter {i} has kept {', '.join(kept)}, not {', '.join(after.slots) or 'nothing'}")
@@ -212,14 +225,20 @@ class Optimizer:
                 shape = np.shape(array)
                 if shape != parameter.shape:
                     raise StateError(f"{slot} of parameter {i} has shape {shape}, the parameter {parameter.shape}")
-            after._learned.append(Learned(parameter))
-            after._learned[i].steps = int(steps)
-            after._learned[i].kept = {slot: np.array(kept[slot], parameter.dtype) for slot in after.slots if kept}
+            learned.append(Learned(parameter))
+            learned[i].steps = int(steps)
+            learned[i].kept = {slot: np.array(kept[slot], parameter.dtype) for slot in after.slots if kept}
+        after._learned = tuple(learned)
         vars(self).update(vars(after))
 
 
 def side_by_side(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return copies of arrays of one dtype as views of one array."""
+    """Return arrays of one dtype as adjacent views of one array: themselves if they are, else copies."""
+    starts = [array.__array_interface__["data"][0] for array in arrays]
+    ends = [start + array.nbytes for start, array in zip(starts, arrays, strict=True)]
+    adjacent = arrays[0].base is not None and all(array.base is arrays[0].base for array in arrays)
+    if adjacent and starts[1:] == ends[:-1] and all(array.flags.c_contiguous for array in arrays):
+        return list(arrays)
     flat = np.concatenate([array.reshape(-1) for array in arrays])
     ends = np.cumsum([array.size for array in arrays]).tolist()
     return [flat[end - a.size : end].reshape(a.shape) for a, end in zip(arrays, ends, strict=True)]

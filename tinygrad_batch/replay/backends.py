@@ -1,0 +1,49 @@
+"""The backends: what makes something that runs of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..program import Program, Variable
+
+
+class Executable(Protocol):
+    """What a backend makes of a program.
+
+    Call it with the inputs in order, then the hyperparameters as Python floats; it returns the outputs
+    as fresh arrays, and overwrites the arrays of the living variables.
+
+    Attributes
+    ----------
+    nbytes : int
+        Of its buffers.
+    source : str
+        The code that runs.
+    """
+
+    nbytes: int
+    source: str
+
+    def __call__(self, *given: Any) -> tuple[np.ndarray, ...]:
+        """Run once."""
+
+
+Build = Callable[[Program, Mapping[Variable, np.ndarray]], Executable]
+
+
+def _numpy() -> Build:
+    from .plan import build
+
+    return build
+
+
+def _native() -> Build:
+    from .native import build
+
+    return build
+
+
+BACKENDS: dict[str, Callable[[], Build]] = {"numpy": _numpy, "native": _native}

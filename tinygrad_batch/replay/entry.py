@@ -1,0 +1,229 @@
+"""One signature of a compiled step: its program, the conditions under which it is right, and what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..calling import wrap
+from ..errors import CompileError
+from ..optim.optimizer import Optimizer, side_by_side
+from ..program import Program, Variable
+from ..symbolic import Living
+from ..tensor import Tensor
+from ..trace import Trace
+from .backends import BACKENDS, Executable
+from .gate import MISS, Gate
+from .passes import optimise
+from .purity import outside_names
+from .record import StrictRecorder
+from .structure import rebuild
+from .weigh import StepMemory, weigh
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `compile` was asked for."""
+
+    backend: str
+    row_block: int | None
+    keep_grads: bool
+    passes: Any
+
+
+class Gradients:
+    """The arrays of the gradients that a compiled step leaves behind, shared by its signatures."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, tuple[Tensor, np.ndarray]] = {}
+
+    def array(self, tensor: Tensor) -> np.ndarray:
+        """Return the array of the gradient of a leaf."""
+        owner, array = self._arrays.get(id(tensor), (None, None))
+        if owner is not tensor or array is None or array.shape != tensor.shape or array.dtype != tensor.dtype:
+            array = np.zeros(tensor.shape, tensor.dtype)
+            self._arrays[id(tensor)] = tensor, array
+        return array
+
+    def pack(self, tensors: Sequence[Tensor]) -> None:
+        """Lay the gradients of some leaves side by side in memory, those of one dtype together."""
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            group = [tensor for tensor in tensors if tensor.dtype == dtype]
+            for tensor, view in zip(group, side_by_side([self.array(t) for t in group]), strict=True):
+                self._arrays[id(tensor)] = tensor, view
+
+
+class Entry:
+    """A captured signature.
+
+    Attributes
+    ----------
+    trace : Trace
+    program : Program
+        After the passes.
+    executable : Executable
+    enter : callable
+        The way in: takes the tensors, returns the result, or `MISS`.
+    flat : bool
+        Whether the arguments are tensors and nothing else, given by position.
+    count : int
+        How many tensors the arguments hold.
+    """
+
+    executable: Executable
+    enter: Callable[..., Any]
+
+    def __init__(
+        self,
+        settings: Settings,
+        gradients: Gradients,
+        function: Callable[..., Any],
+        recorder: StrictRecorder,
+        trace: Trace,
+        signature: tuple[Any, ...],
+        given: Sequence[Tensor],
+        result: Any,
+        flat: bool,
+    ) -> None:
+        if trace.program is None:
+            raise CompileError("this step left no program")
+        self.trace = trace
+        self.flat = flat
+        self.count = len(given)
+        self.result = result
+        self.shapes = [(tensor.shape, tensor.dtype) for tensor in given]
+        self.living: dict[Variable, Living] = dict(recorder.scribe.living)
+        self.facts = dict(recorder.scribe.facts)
+        self.modules = list(recorder.modules.values())
+        self.updates = recorder.updates
+        self.function = function
+        self.outside = _guarded(function)
+        self.fresh = list(recorder.fresh.values())
+        self.cleared = recorder.forgotten()
+        self._signature = signature
+        self._settings = settings
+        self._gradients = gradients
+        program = trace.program if settings.keep_grads else _without_gradients(trace.program)
+        self.program = _improved(program, settings.passes)
+        self.reads = {v for instruction in self.program.instructions for v in instruction.reads}
+        self.bind()
+
+    @property
+    def optimizers(self) -> list[Optimizer]:
+        """The optimisers that take a step, each once."""
+        return list({id(optimizer): optimizer for optimizer, _ in self.updates}.values())
+
+    # --- conditions ------------------------------------------------------------------------------
+    def fits(self, signature: tuple[Any, ...], given: Sequence[Any]) -> bool:
+        """Return whether the program is right for these arguments, as everything stands now."""
+        now = outside_names(self.function) if self.outside else {}
+        return (
+            [(value.shape, value.dtype) for value in given] == self.shapes
+            and len(signature) == len(self._signature)
+            and all(_alike(a, b) for a, b in zip(signature, self._signature, strict=True))
+            and all(module.training == training for module, training in self.modules)
+            and all(_alike(now.get(name, MISS), value) for name, value in self.outside.items())
+            and all(bool(self.number(variable)) == truth for variable, truth in self.facts.items())
+            and all(self._stands(variable) for variable in self.living)
+            and all(tensor._node is not None and _gradient(tensor) is None for tensor in self.fresh)
+        )
+
+    def _stands(self, variable: Variable) -> bool:
+        """Return whether what a variable belongs to is as it was when the program was captured."""
+        owner = self.living[variable].owner
+        if not isinstance(owner, Tensor):
+            return True
+        if variable.kind == "gradient" and variable in self.reads and _gradient(owner) is None:
+            return False
+        same = owner.shape == variable.shape and str(owner.dtype) == variable.dtype
+        return same and owner.requires_grad == (variable.kind != "state")
+
+    def number(self, variable: Variable) -> Any:
+        """Return what a hyperparameter is now."""
+        living = self.living[variable]
+        if living.key == "steps":
+            return living.owner.learned[living.place].steps + living.ahead
+        value = getattr(living.owner, living.key)
+        return value if living.place is None else value[living.place]
+
+    # --- running ---------------------------------------------------------------------------------
+    def bind(self) -> None:
+        """Find the arrays that live on, lay them side by side, and make what runs on them."""
+        for optimizer, places in self.updates:
+            optimizer.pack()
+            self._gradients.pack([optimizer.learned[place].parameter for place in places])
+        arrays = {v: self.array(v) for v in self.program.living}
+        build = BACKENDS[self._settings.backend]()
+        block, rows = self._settings.row_block, self.trace.rows
+        if block is not None and rows is not None and rows > block:
+            from .stream import StreamedStep
+
+            self.executable = StreamedStep(self.program, rows, block, build, arrays)
+        else:
+            self.executable = build(self.program, arrays)
+        self.enter = Gate(self, arrays).way_in()
+
+    def array(self, variable: Variable) -> np.ndarray:
+        """Return the array of a variable that lives on."""
+        living = self.living[variable]
+        if variable.kind == "gradient":
+            return self._gradients.array(living.owner)
+        if isinstance(living.owner, Tensor):
+            return living.owner._data
+        return living.owner if living.place is None else living.owner.learned[living.place].kept[living.key]
+
+    def replay(self, given: Sequence[Any]) -> Any:
+        """Run on arguments that fit, after whatever moved has been found again."""
+        arrays = [value._data if isinstance(value, Tensor) else value for value in given]
+        arrays = [array.astype(dtype, copy=False) for array, (_, dtype) in zip(arrays, self.shapes, strict=True)]
+        result = self.enter(*arrays)
+        if result is MISS:
+            self.bind()
+            result = self.enter(*arrays)
+        if result is MISS:
+            raise CompileError("a compiled step could not be replayed though nothing has changed", "Please report this")
+        return result
+
+    def returned(self, arrays: Sequence[np.ndarray]) -> Any:
+        """Return what the step returns, from the outputs of its program."""
+        return rebuild(self.result, [wrap(array) for array in arrays])
+
+    def memory(self) -> StepMemory:
+        """Return what the buffers take, beside the peak of the eager step."""
+        return weigh(self.trace, self.executable.nbytes)
+
+
+def _guarded(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return what a function reads from outside by name, but for functions, classes and modules of Python."""
+    if not hasattr(function, "__code__"):
+        return {}
+    plain = (type, type(np), type(_guarded), type(len))
+    return {name: value for name, value in outside_names(function).items() if not isinstance(value, plain)}
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Return whether two parts of a signature are the same: numbers and texts by value, objects by identity."""
+    return a is b or (type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes)) and a == b)
+
+
+def _gradient(tensor: Tensor) -> Any:
+    return getattr(tensor._node, "grad", None)
+
+
+def _without_gradients(program: Program) -> Program:
+    kept = {state: value for state, value in program.writes.items() if state.kind != "gradient"}
+    return Program(program.inputs, program.instructions, program.outputs, kept, program.constants)
+
+
+def _improved(program: Program, passes: Any) -> Program:
+    if passes is None or passes is False:
+        return optimise(program)
+    names = None if passes is True else [passes] if isinstance(passes, str) else list(passes)
+
+    def show(name: str, text: str) -> None:
+        print(f"--- {name}\n{text}\n")
+
+    return optimise(program, names, show)

@@ -1,0 +1,145 @@
+"""The way into a compiled step: one function, written for its signature.
+
+It checks the conditions under which the program is right (shapes and dtypes of the arguments, the very
+arrays of the parameters, which modules were training), runs it, and leaves gradients and counts where
+the user expects them. A small step takes microseconds in all, so this is straight-line code that names
+every object it looks at; the names are made here, and nothing in the text comes from the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..program import Variable
+from ..state import state
+from ..tensor import Tensor
+from .structure import Place
+
+if TYPE_CHECKING:
+    from .entry import Entry
+
+MISS = object()  # what the way in returns where a condition does not hold
+
+
+class Gate:
+    """Writes the way into an entry.
+
+    Parameters
+    ----------
+    entry : Entry
+    arrays : mapping of Variable to numpy.ndarray
+        That the executable is bound to.
+    """
+
+    def __init__(self, entry: Entry, arrays: Mapping[Variable, np.ndarray]) -> None:
+        self._entry = entry
+        self._arrays = arrays
+        self._objects: dict[str, Any] = {
+            "MISS": MISS, "STATE": state, "TENSOR": Tensor, "ARRAY": np.ndarray, "NEW": object.__new__,
+            "take": _take, "run": entry.executable, "returned": entry.returned,
+        }  # fmt: skip
+        self._names: dict[int, str] = {}
+        self._lines: list[str] = []
+
+    def _name(self, thing: Any) -> str:
+        """Return the name of an object in the text."""
+        if id(thing) not in self._names:
+            self._names[id(thing)] = f"o{len(self._names)}"
+            self._objects[self._names[id(thing)]] = thing
+        return self._names[id(thing)]
+
+    def way_in(self) -> Callable[..., Any]:
+        """Return the function."""
+        given = [f"a{i}" for i in range(self._entry.count)]
+        self._unless("not STATE.plain")
+        self._arguments()
+        self._conditions()
+        numbers = [self._number(v) for v in self._entry.program.numbers]
+        self._earlier_gradients()
+        self._lines.append(f"r = run({', '.join([*given, *numbers])})")
+        self._leave()
+        body = "\n".join(f"        {line}" for line in self._lines)
+        bound = ", ".join(self._objects)
+        text = f"def make({bound}):\n    def enter({', '.join(given)}):\n{body}\n    return enter\n"
+        scope: dict[str, Any] = {}
+        exec(compile(text, "<way into a compiled step>", "exec"), scope)
+        return scope["make"](**self._objects)
+
+    def _unless(self, *misses: str) -> None:
+        if misses:
+            self._lines.append(f"if {' or '.join(misses)}: return MISS")
+
+    def _arguments(self) -> None:
+        for i, (shape, dtype) in enumerate(self._entry.shapes):
+            self._lines += [
+                f"if type(a{i}) is TENSOR:",
+                f"    if a{i}._node is not None: return MISS",
+                f"    a{i} = a{i}._data",
+                f"elif type(a{i}) is not ARRAY: return MISS",
+            ]
+            self._unless(f"a{i}.shape != {shape!r}", f"a{i}.dtype is not {self._name(dtype)}")
+
+    def _conditions(self) -> None:
+        entry = self._entry
+        misses = []
+        for variable, array in self._arrays.items():
+            owner = entry.living[variable].owner
+            if variable.kind != "gradient" and isinstance(owner, Tensor):
+                misses.append(f"{self._name(owner)}._data is not {self._name(array)}")
+            if variable.kind != "state" and isinstance(owner, Tensor):
+                misses.append(f"{self._name(owner)}._node is not {self._name(owner._node)}")
+        self._unless(*dict.fromkeys(misses))
+        self._unless(*[f"{self._name(o)}._learned is not {self._name(o.learned)}" for o in entry.optimizers])
+        self._unless(*[f"{self._name(m)}.training is not {training!r}" for m, training in entry.modules])
+        self._unless(*[self._changed(name, value) for name, value in entry.outside.items()])
+        for variable, truth in entry.facts.items():
+            self._unless(f"not {self._number(variable)}" if truth else self._number(variable))
+        self._unless(*[f"{self._name(t._node)}.grad is not None" for t in entry.fresh])
+
+    def _changed(self, name: str, value: Any) -> str:
+        """Return the condition that a name from outside means something else now."""
+        function = self._entry.function
+        code, closure = function.__code__, function.__closure__ or ()
+        if name in code.co_freevars:
+            now = f"{self._name(closure[code.co_freevars.index(name)])}.cell_contents"
+        else:
+            now = f"{self._name(function.__globals__)}.get({name!r})"
+        return f"{now} {'!=' if isinstance(value, (int, float, complex, str, bytes)) else 'is not'} {self._name(value)}"
+
+    def _number(self, variable: Variable) -> str:
+        living = self._entry.living[variable]
+        if living.key == "steps":
+            return f"{self._name(living.owner.learned[living.place])}.steps + {living.ahead}"
+        attribute = "_lr" if living.key == "lr" else living.key
+        place = "" if living.place is None else f"[{living.place}]"
+        return f"{self._name(living.owner)}.{attribute}{place}"
+
+    def _earlier_gradients(self) -> None:
+        for variable, array in self._arrays.items():
+            if variable.kind == "gradient" and variable in self._entry.reads:
+                node = self._name(self._entry.living[variable].owner._node)
+                self._lines.append(f"if {node}.grad is not {self._name(array)}:")
+                self._lines.append(f"    if {node}.grad is None: return MISS")
+                self._lines.append(f"    take({self._name(array)}, {node}.grad)")
+
+    def _leave(self) -> None:
+        entry = self._entry
+        for variable in entry.program.writes:
+            if variable.kind == "gradient":
+                node = self._name(entry.living[variable].owner._node)
+                self._lines.append(f"{node}.grad = {self._name(self._arrays[variable])}")
+        self._lines += [f"{self._name(tensor._node)}.grad = None" for tensor in entry.cleared]
+        for optimizer, places in entry.updates:
+            self._lines += [f"{self._name(optimizer.learned[place])}.steps += 1" for place in places]
+            self._lines.append(f"{self._name(optimizer)}._writer.mark()")
+        if entry.result == Place(0):
+            self._lines += ["t = NEW(TENSOR)", "t._data = r[0]", "t._node = t._name = None", "return t"]
+        else:
+            self._lines.append("return returned(r)")
+
+
+def _take(array: np.ndarray, grad: Any) -> None:
+    np.copyto(array, grad._data if isinstance(grad, Tensor) else grad)

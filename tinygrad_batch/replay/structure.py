@@ -1,0 +1,86 @@
+"""Tensors within tuples, lists and dicts: taken out, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import CompileError
+from ..tensor import Tensor
+
+
+class Place:
+    """Where in a structure a tensor belongs."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and other.number == self.number
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+
+def flatten(value: Any, arrays_too: bool = False) -> tuple[Any, list[Any]]:
+    """Return a structure with a `Place` for every tensor, and the tensors.
+
+    Parameters
+    ----------
+    value : object
+        A Tensor, a tuple, list or dict of such, or something else, which stays as it is.
+    arrays_too : bool
+        Whether NumPy arrays are taken out as well, rather than refused.
+
+    Raises
+    ------
+    CompileError
+        For a NumPy array, unless ``arrays_too``: what a step computed would look like a constant.
+    """
+    found: list[Any] = []
+
+    def walk(part: Any) -> Any:
+        if type(part) is Tensor or (arrays_too and isinstance(part, np.ndarray)):
+            found.append(part)
+            return Place(len(found) - 1)
+        if isinstance(part, np.ndarray):
+            raise CompileError("a compiled step returns Tensors, and this one returns a NumPy array")
+        if type(part) in (tuple, list):
+            return type(part)([walk(item) for item in part])
+        if type(part) is dict:
+            return {key: walk(item) for key, item in part.items()}
+        if isinstance(part, tuple) and hasattr(part, "_fields"):
+            return type(part)(*[walk(item) for item in part])
+        return part
+
+    return walk(value), found
+
+
+def rebuild(structure: Any, values: Sequence[Any]) -> Any:
+    """Return a structure with ``values`` in the places where tensors were."""
+    if type(structure) is Place:
+        return values[structure.number]
+    if type(structure) in (tuple, list):
+        return type(structure)([rebuild(item, values) for item in structure])
+    if type(structure) is dict:
+        return {key: rebuild(item, values) for key, item in structure.items()}
+    if isinstance(structure, tuple):
+        return type(structure)(*[rebuild(item, values) for item in structure])
+    return structure
+
+
+def fixed(structure: Any) -> Iterator[Any]:
+    """Yield what in a structure is no tensor, and so is part of a signature."""
+    if type(structure) in (tuple, list):
+        for item in structure:
+            yield from fixed(item)
+    elif type(structure) is dict:
+        for key, item in structure.items():
+            yield key
+            yield from fixed(item)
+    else:
+        yield structure
