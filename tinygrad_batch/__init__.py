@@ -60,6 +60,7 @@ from .transforms import grad
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint, save_checkpoint
     from .checks import gradcheck, gradcheck_model, gradgradcheck
+    from .replay import compile, to_numpy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "arange",
     "asarray",
     "capture",
+    "compile",
     "data",
     "dot",
     "draw",
@@ -111,6 +113,7 @@ __all__ = [
     "stack",
     "swapaxes",
     "tensor",
+    "to_numpy",
     "zeros",
     "zeros_like",
 ]
@@ -130,4 +133,8 @@ def __getattr__(name: str) -> Any:
         from . import checkpoint
 
         return getattr(checkpoint, name)
+    if name in ("compile", "to_numpy"):
+        from . import replay
+
+        return getattr(replay, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
