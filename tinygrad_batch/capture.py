@@ -284,6 +284,9 @@ class Recorder:
         self._steps.append(step)
         if target not in self.scribe.entered:
             return  # it was made in this batch, and somebody else may hold what it was made of
+        if self.scribe.entered[target].kind == "input":
+            self.broken = self.broken or "an input is overwritten"
+            return
         if not (index is Ellipsis or index == slice(None)):
             self.broken = self.broken or "part of a tensor is overwritten"
             return

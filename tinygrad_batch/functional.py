@@ -270,6 +270,21 @@ def split(x: Any, parts: int | Sequence[int], axis: int = 0) -> list[Any]:
     return [ops.getitem(x, index=(*front, slice(a, b))) for a, b in zip([0, *cuts], [*cuts, length], strict=True)]
 
 
+@implements(np.shape)
+def _numpy_shape(x: Any) -> Any:
+    return x.shape
+
+
+@implements(np.ndim)
+def _numpy_ndim(x: Any) -> Any:
+    return x.ndim
+
+
+@implements(np.size)
+def _numpy_size(x: Any, axis: int | None = None) -> Any:
+    return x.size if axis is None else x.shape[axis]
+
+
 @implements(np.where)
 def _numpy_where(c: Any, *choices: Any) -> Any:
     return ops.where(c, *choices) if choices else np.nonzero(c)

@@ -20,7 +20,7 @@ from .gate import MISS, Gate
 from .passes import optimise
 from .purity import outside_names
 from .record import StrictRecorder
-from .structure import rebuild
+from .structure import Place, rebuild
 from .weigh import StepMemory, weigh
 
 
@@ -103,10 +103,20 @@ class Entry:
         self.outside = _guarded(function)
         self.fresh = list(recorder.fresh.values())
         self.cleared = recorder.forgotten()
+        self._learning = {
+            variable: living.owner.requires_grad
+            for variable, living in self.living.items()
+            if isinstance(living.owner, Tensor)
+        }
         self._signature = signature
         self._settings = settings
         self._gradients = gradients
-        program = trace.program if settings.keep_grads else _without_gradients(trace.program)
+        program = trace.program
+        if not settings.keep_grads:
+            self.cleared += [self.living[v].owner for v in program.writes if v.kind == "gradient"]
+            program = _without_gradients(program)
+            for tensor in self.cleared:
+                tensor.grad = None
         self.program = _improved(program, settings.passes)
         self.reads = {v for instruction in self.program.instructions for v in instruction.reads}
         self.bind()
@@ -139,7 +149,7 @@ class Entry:
         if variable.kind == "gradient" and variable in self.reads and _gradient(owner) is None:
             return False
         same = owner.shape == variable.shape and str(owner.dtype) == variable.dtype
-        return same and owner.requires_grad == (variable.kind != "state")
+        return same and owner.requires_grad == self._learning[variable]
 
     def number(self, variable: Variable) -> Any:
         """Return what a hyperparameter is now."""
@@ -206,7 +216,7 @@ def _guarded(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _alike(a: Any, b: Any) -> bool:
     """Return whether two parts of a signature are the same: numbers and texts by value, objects by identity."""
-    return a is b or (type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes)) and a == b)
+    return a is b or (type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes, Place)) and a == b)
 
 
 def _gradient(tensor: Tensor) -> Any:

@@ -89,7 +89,7 @@ class Gate:
             owner = entry.living[variable].owner
             if variable.kind != "gradient" and isinstance(owner, Tensor):
                 misses.append(f"{self._name(owner)}._data is not {self._name(array)}")
-            if variable.kind != "state" and isinstance(owner, Tensor):
+            if isinstance(owner, Tensor):
                 misses.append(f"{self._name(owner)}._node is not {self._name(owner._node)}")
         self._unless(*dict.fromkeys(misses))
         self._unless(*[f"{self._name(o)}._learned is not {self._name(o.learned)}" for o in entry.optimizers])

@@ -1,0 +1,204 @@
+"""What cannot be replayed is refused when it is captured, with the line it stands on."""
+
+import io
+
+import numpy as np
+import pytest
+
+import tinygrad_batch as tb
+from tinygrad_batch.errors import CompileError
+
+X = np.arange(6.0).reshape(3, 2)
+W = tb.tensor([[1.0], [2.0]], requires_grad=True)
+HISTORY: list = []
+BUFFER = tb.zeros(3, 1)
+COUNT = 0
+
+
+class Box:
+    best = 0
+
+
+BOX = Box()
+
+
+def reads_item(x):
+    return x * (x.sum()).item()
+
+
+def branches(x):
+    if (x.sum() > 0) :  # fmt: skip
+        return x
+    return -x
+
+
+def makes_float(x):
+    return x * float(x.mean())
+
+
+def prints_a_tensor(x):
+    f"{x}"
+    return x
+
+
+def prints(x):
+    print("a step")
+    return x
+
+
+def uses_numpy(x):
+    return x + np.linalg.norm(x.numpy())
+
+
+def converts(x):
+    return x + np.asarray(x)
+
+
+def indexes(x):
+    return x[x.argmax() if hasattr(x, "argmax") else (x[:, 0] > 1)]
+
+
+def appends(x):
+    HISTORY.append(x)
+    return x
+
+
+def sets_attribute(x):
+    BOX.best = 1
+    return x
+
+
+def sets_global(x):
+    global COUNT
+    COUNT += 1
+    return x
+
+
+def sets_item(x):
+    HISTORY[0] = x
+    return x
+
+
+def writes_part(x):
+    with tb.no_grad():
+        BUFFER[0] = x.sum()
+    return x
+
+
+def has_a_hook(x):
+    y = x @ W
+    y.register_hook(lambda g: g * 2)
+    y.sum().backward()
+    return y
+
+
+def retains(x):
+    y = x @ W
+    y.retain_grad()
+    y.sum().backward()
+    return y
+
+
+def returns_array(x):
+    return X + 1
+
+
+def overwrites_its_input(x):
+    x.assign(0.0)
+    return x
+
+
+CASES = {
+    reads_item: "made a Python number",
+    branches: "whether it is true",
+    makes_float: "made a Python number",
+    prints_a_tensor: "it is printed",
+    prints: "it prints",
+    uses_numpy: "elements are read",
+    converts: "elements are read",
+    indexes: "used as an index",
+    appends: "HISTORY.append",
+    sets_attribute: "BOX.best",
+    sets_global: "sets 'COUNT'",
+    sets_item: r"HISTORY\[0\]",
+    writes_part: "part of a tensor is overwritten",
+    has_a_hook: "hook",
+    retains: "hook, or is retained",
+    returns_array: "returns a NumPy array",
+    overwrites_its_input: "input",
+}
+
+
+@pytest.mark.parametrize("function", CASES, ids=lambda f: f.__name__)
+def test_it_is_refused(function, capsys):
+    with pytest.raises(CompileError, match=CASES[function]) as caught:
+        tb.compile(function)(X)
+    W.grad = None
+    assert function is returns_array or "test_compile_refuses.py, line " in str(caught.value)
+    assert function is returns_array or f"in {function.__name__}" in str(caught.value)
+    assert caught.value.hint or function is returns_array
+
+
+def test_the_line_is_the_line():
+    with pytest.raises(CompileError) as caught:
+        tb.compile(reads_item)(X)
+    assert f"line {reads_item.__code__.co_firstlineno + 1}," in str(caught.value)
+    with pytest.raises(CompileError) as caught:
+        tb.compile(sets_global)(X)
+    assert f"line {sets_global.__code__.co_firstlineno + 2}," in str(caught.value)
+
+
+def test_a_refused_step_leaves_nothing_behind():
+    HISTORY.clear()
+    step = tb.compile(appends)
+    with pytest.raises(CompileError):
+        step(X)
+    assert HISTORY == []
+    assert step.cache_info() == (0, 0, 32, 0)
+    with pytest.raises(CompileError):  # and is refused again
+        step(X)
+
+
+def test_local_objects_may_change():
+    def step(x):
+        parts = []
+        for i in range(2):
+            parts.append(x[:, i])
+        table = {}
+        table["sum"] = parts[0] + parts[1]
+        return table
+
+    np.testing.assert_allclose(tb.compile(step)(X)["sum"].numpy(), X.sum(1))
+
+
+def test_an_argument_that_requires_grad_is_refused():
+    with pytest.raises(CompileError, match="requires grad"):
+        tb.compile(lambda x: x * 2)(W)
+
+
+def test_an_error_of_the_function_is_its_own():
+    with pytest.raises(tb.TinygradBatchError, match="matmul"):
+        tb.compile(lambda x: x @ tb.ones(5, 5))(X)
+
+
+def test_graphs_that_were_made_before_are_refused():
+    loss = (W * 2).sum()
+
+    def step(x):
+        loss.backward()
+        return x
+
+    with pytest.raises(CompileError, match="made before"):
+        tb.compile(step)(X)
+    W.grad = None
+
+
+def test_files_are_outside_objects():
+    file = io.StringIO()
+
+    def step(x):
+        file.write("x")
+        return x
+
+    with pytest.raises(CompileError, match=r"file\.write"):
+        tb.compile(step)(X)
