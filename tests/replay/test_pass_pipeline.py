@@ -52,6 +52,8 @@ def test_the_gradient_of_a_cross_entropy_starts_from_a_number():
     values = {x: np.random.default_rng(0).normal(size=(5, 3)), labels: np.array([0, 2, 1, 1, 0])}
     after = run(optimise, builder.program([x, labels], [loss, dx]), values, rounding=True)
     assert [float(value) for value in after.constants.values()] == [-0.2]
+    assert ops(after).count("exp") == ops(after).count("sum") - 1 == 1  # the loss is the other sum
+    assert [i.inputs[1] for i in after.instructions if i.op == "multiply"] == [-0.2]
 
 
 def test_passes_are_chosen_by_name_and_shown():

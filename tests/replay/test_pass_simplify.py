@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from passing import one, ops, random_program, run
 
 from tinygrad_batch.program import Builder
-from tinygrad_batch.replay.passes import dead, simplify
+from tinygrad_batch.replay.passes import dead, lower, simplify
 
 EDGES = np.array([-np.inf, -2.0, -0.0, 0.0, 3.0, np.inf, np.nan])
 
@@ -202,6 +202,30 @@ def test_the_better_name_survives():
     d = builder.add("multiply", t, 1, name="dW1")
     after = run(simplify, builder.program([x], [d, builder.add("tanh", t)]), {x: np.ones(3)})
     assert next(i.output.name for i in after.instructions) == "dW1"
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, (1,), None])
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("shape", [(2,), ()])
+def test_the_sum_of_what_was_placed_in_each_row(axis, keepdims, shape):
+    builder = Builder()
+    x, labels = builder.variable("x", shape, "float64", "input"), builder.variable("labels", (2,), "int64", "input")
+    placed = builder.add("place", x, labels, shape=(2, 3))
+    program = builder.program([x, labels], [builder.add("sum", placed, axis=axis, keepdims=keepdims)])
+    after = run(tidy, program, {x: np.ones(shape), labels: np.array([2, 0])})
+    if axis in (0, None) or shape == ():
+        assert after is program
+    else:
+        assert ops(after) == ["reshape"] * keepdims
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_exponential_of_a_log_softmax_is_the_softmax(axis):
+    program, values = chain(("log_softmax", (...,), {"axis": axis}), ("exp", (...,), {}))
+    after = run(lambda p: tidy(lower(p)), program, values, rounding=True)
+    assert ops(after) == ["max", "subtract", "exp", "sum", "divide"]
+    left = chain(("exp", (...,), {}), ("log", (...,), {}), ("subtract", ("x", ...), {}), ("exp", (...,), {}))
+    assert simplify(left[0]) is left[0]
 
 
 @given(st.integers(0, 2**32 - 1))

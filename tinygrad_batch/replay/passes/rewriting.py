@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ...program import Instruction, Operand, Program, Variable
 
 
-def floating(value: Operand) -> bool:
+def floating(value: Operand) -> TypeGuard[Variable]:
     """Return whether an operand is an array of real floating-point numbers."""
     return type(value) is Variable and value.dtype[0] == "f"
 
 
-def alike(value: Operand, out: Variable) -> bool:
+def alike(value: Operand, out: Variable) -> TypeGuard[Variable]:
     """Return whether an operand may stand for ``out``: an array of the same shape and dtype."""
     return type(value) is Variable and value.shape == out.shape and value.dtype == out.dtype
 

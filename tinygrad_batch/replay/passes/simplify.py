@@ -1,8 +1,8 @@
 """Algebra: the same value by fewer or cheaper operations.
 
-Exact, up to the sign of NaN: everything but the following, which differs by rounding, and where a value on
-the way leaves the range of its dtype: multiplying and dividing by numbers one after the other becomes
-one multiplication by their product.
+Exact but for two things, which differ by rounding, and where a value on the way leaves the range of its
+dtype: multiplying and dividing by numbers one after the other becomes one multiplication by their
+product, and the exponential of a log_softmax becomes the softmax, from what the log_softmax computed.
 """
 
 from __future__ import annotations
@@ -130,9 +130,8 @@ def _is_zero(value: Operand, sign: float) -> bool:
 
 def _negated(value: Operand, made: Made) -> Variable | None:
     """Return x where ``value`` is -x, of floating-point numbers."""
-    if type(value) is Variable and value in made and made[value].op == "negative" and floating(value):
-        return made[value].reads[0]
-    return None
+    negative = _maker(value, "negative", made)
+    return negative.reads[0] if negative is not None and floating(value) else None
 
 
 def _scaled(value: Variable, made: Made) -> tuple[Variable, float] | None:
@@ -146,8 +145,8 @@ def _scaled(value: Variable, made: Made) -> tuple[Variable, float] | None:
     if not (alike(x, value) and isinstance(c, (int, float))):
         return None
     if made_by.op == "divide":
-        return (x, 1 / c) if c else None  # type: ignore[return-value]
-    return x, c  # type: ignore[return-value]
+        return (x, 1 / c) if c else None
+    return x, c
 
 
 def _times(x: Variable, c: Number, out: Variable) -> Form | Variable | None:
@@ -215,8 +214,7 @@ def _negative(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made
         return x
     if not floating(inputs[0]):
         return None
-    made_by = made.get(inputs[0])
-    scaled = _scaled(inputs[0], made) if made_by is not None and made_by.op == "multiply" else None
+    scaled = _scaled(inputs[0], made) if _maker(inputs[0], "multiply", made) else None
     return None if scaled is None else ("multiply", (scaled[0], -scaled[1]), {})
 
 
@@ -228,6 +226,35 @@ def _where(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made) -
         return None
     chosen = a if condition else b
     return chosen if alike(chosen, out) else None
+
+
+# --- the gradient of a cross-entropy --------------------------------------------------------------
+def _exp(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made) -> Form | Operand | None:
+    """Spell exp(a - log(sum(exp(a)))) as exp(a) / sum(exp(a))."""
+    difference = _maker(inputs[0], "subtract", made)
+    log = _maker(difference.inputs[1], "log", made) if difference else None
+    total = _maker(log.inputs[0], "sum", made) if log else None
+    e = _maker(total.inputs[0], "exp", made) if total else None
+    if difference and total and e and e.inputs[0] is difference.inputs[0] and alike(e.output, out):
+        return "divide", (e.output, total.output), {}
+    return None
+
+
+def _sum(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made) -> Form | Operand | None:
+    """Return what `place` put in each row, where the rest of the row is zeros and the row is summed."""
+    place = _maker(inputs[0], "place", made)
+    if place is None or options.get("axis") not in (1, -1, (1,), (-1,)):
+        return None
+    placed = place.inputs[0]
+    if not floating(placed) or placed.shape != place.output.shape[:1]:  # else it is one number for all rows
+        return None
+    return placed if alike(placed, out) else ("reshape", (placed,), {"shape": out.shape})
+
+
+def _maker(value: Any, op: str, made: Made) -> Instruction | None:
+    """Return the instruction that computes ``value``, if it is this operation."""
+    found = made.get(value) if type(value) is Variable else None
+    return found if found is not None and found.op == op else None
 
 
 # --- shapes and dtypes ---------------------------------------------------------------------------
@@ -251,8 +278,8 @@ def _reshape(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made)
 
 
 def _matrix_transpose(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made) -> Form | Operand | None:
-    made_by = made.get(inputs[0])
-    return made_by.inputs[0] if made_by is not None and made_by.op == "matrix_transpose" else None
+    before = _maker(inputs[0], "matrix_transpose", made)
+    return before.inputs[0] if before is not None else None
 
 
 def _transpose(out: Variable, inputs: Inputs, options: dict[str, Any], made: Made) -> Form | Operand | None:
@@ -262,8 +289,8 @@ def _transpose(out: Variable, inputs: Inputs, options: dict[str, Any], made: Mad
         return x
     if count == 2:
         return "matrix_transpose", (x,), {}
-    made_by = made.get(x)
-    if made_by is None or made_by.op != "transpose":
+    made_by = _maker(x, "transpose", made)
+    if made_by is None:
         return None
     before = shapes.normal_permutation(made_by.options.get("axes"), count)
     return "transpose", made_by.inputs, {"axes": tuple([before[i] for i in order])}
@@ -276,6 +303,8 @@ RULES: dict[str, Rule] = {
     "divide": _divide,
     "negative": _negative,
     "where": _where,
+    "exp": _exp,
+    "sum": _sum,
     "positive": _same,
     "astype": _same,
     "spread": _same,
