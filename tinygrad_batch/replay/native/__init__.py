@@ -1,0 +1,5 @@
+"""Machine code: a program as one function of vector instructions, made by LLVM."""
+
+from .executable import Executable, build
+
+__all__ = ["Executable", "build"]
