@@ -19,7 +19,7 @@ FLOORS = """
     ops
     autodiff
     functional
-    operators methods
+    operators methods numpy_protocols
     tensor
     creation
     transforms
