@@ -65,7 +65,20 @@ def test_example(name):
 def test_every_module_is_in_the_reference():
     pages = "\n".join(path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md"))
     listed = set(re.findall(r"automodule:: (\S+)", pages))
-    inner = {"calling", "describe", "differences", "files", "operators", "methods", "demo", "cli", "__main__", "ops"}
+    inner = {
+        *(
+            "calling",
+            "describe",
+            "differences",
+            "files",
+            "operators",
+            "methods",
+            "numpy_protocols",
+            "naming",
+            "symbolic",
+        ),
+        *("demo", "cli", "__main__", "ops"),
+    }
     for info in pkgutil.iter_modules(tb.__path__, "tinygrad_batch."):
         assert info.name in listed or info.name.rpartition(".")[2] in inner, (
             f"add {info.name} to a page in docs/reference"

@@ -21,6 +21,7 @@ from .passes import optimise
 from .purity import outside_names
 from .record import StrictRecorder
 from .structure import Place, rebuild
+from .threads import on_one_thread
 from .weigh import StepMemory, weigh
 
 
@@ -174,6 +175,7 @@ class Entry:
             self.executable = StreamedStep(self.program, rows, block, build, arrays)
         else:
             self.executable = build(self.program, arrays)
+        self.executable = on_one_thread(self.executable, self.program)
         self.enter = Gate(self, arrays).way_in()
 
     def array(self, variable: Variable) -> np.ndarray:
