@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import shapes
-from ...program import Instruction, Variable
+from ...program import NUMBER, Instruction, Variable
 from .ops import basic, kept_or_zero, ufunc_of
 from .writer import Writer
 
@@ -30,11 +30,9 @@ def write(writer: Writer, instruction: Instruction) -> None:
 def fits(instruction: Instruction) -> bool:
     """Return whether there is a kernel for an instruction, besides those of elementwise operations."""
     given, out = instruction.inputs, instruction.output
-    if (
-        instruction.op not in KERNELS
-        or instruction.op in ELEMENTWISE
-        or not all(type(v) is Variable and v.dtype != "number" for v in given)
-    ):
+    if instruction.op not in KERNELS or instruction.op in ELEMENTWISE:
+        return False
+    if not all(type(v) is Variable and v.dtype != NUMBER for v in given):
         return False
     first: Any = given[0] if given else None
     if instruction.op in ("mean", "sum_rows", "sum"):
@@ -51,8 +49,6 @@ def fits(instruction: Instruction) -> bool:
 # --- products -------------------------------------------------------------------------------------
 def _matmul(writer: Writer, instruction: Instruction) -> None:
     a, b, out = *instruction.reads, instruction.output
-    if len(instruction.reads) != 2:
-        a = b = instruction.reads[0]
     place = writer.static(out)
     if len(a.shape) != 2 or len(b.shape) != 2 or not _by_rows(place):
         left, right = writer.static(a), writer.static(b)

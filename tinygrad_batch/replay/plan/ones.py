@@ -8,6 +8,7 @@ NumPy adds a row to a small matrix in more time than BLAS needs for the product.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class _Writing:
             if joined.op != "concatenate" or len(joined.output.shape) != 1:
                 continue
             parts = [self._source(v) for v in joined.reads]
-            for first, second in zip(parts, parts[1:], strict=False):
+            for first, second in pairwise(parts):
                 if self._is_pair(first, second, x, weight, bias):
                     return self.makes[first], self.makes[second]
         return None

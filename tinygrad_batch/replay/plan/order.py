@@ -65,8 +65,8 @@ def sunk(program: Program) -> Program:
             late[instruction.output] = instruction
     for instruction in program.instructions:
         if not pointwise(instruction):
-            for v in instruction.inputs:
-                late.pop(v, None)  # type: ignore[call-overload]
+            for v in instruction.reads:
+                late.pop(v, None)
     if not late:
         return program
     result: list[Instruction] = []
