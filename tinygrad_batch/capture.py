@@ -63,6 +63,7 @@ def capture(statistics: bool = True) -> Iterator[Trace]:
     try:
         with state.switch(recorder=recorder):
             yield trace
+        trace.program = recorder.finish()
         recorder.fill(trace)
     finally:
         recorder.forget()  # so that arrays are free at once, not when the garbage collector comes by
@@ -411,12 +412,22 @@ class Recorder:
             self.broken = self.scribe.update(optimizer, updated, len(self._steps))
 
     # --- the end -------------------------------------------------------------------------------
-    def fill(self, trace: Trace, outputs: Sequence[int] | None = None) -> None:
-        """Name everything, write the formulas, and leave plain data in ``trace``.
+    def finish(self, outputs: Sequence[int] | None = None) -> Program | None:
+        """Give everything its name, and return the program, or None if there is none.
 
-        ``outputs`` are the ids of what its program computes; left out, what a batch is for.
+        ``outputs`` are the ids of the values that it computes; left out, what a batch is for.
         """
         give_names(self._values, self._steps, self._roots, self._predictions, self._of)
+        if self.broken:
+            return None
+        leaves = {id(v.tensor._node): v.tensor for v in self._values if v.tensor is not None and _has_grad(v.tensor)}
+        for tensor in leaves.values():
+            self.scribe.keep_gradient(tensor, self._gradient_of(tensor))
+        computed = [self._variable(v) for v in (self._outputs() if outputs is None else outputs)]
+        return self.scribe.program(computed, {value.id: value.name for value in self._values})
+
+    def fill(self, trace: Trace) -> None:
+        """Write the formulas of what has its names by now, and leave plain data in ``trace``."""
         # the one model of a batch has no name of its own: its layers are called as in its state dict
         only = self._models[0] if len(self._models) == 1 else None
         steps = []
@@ -430,16 +441,6 @@ class Recorder:
         trace.steps = tuple(steps)
         trace.layers = tuple(Layer(_below(only, path), layer.kind, layer.label) for path, layer in self._layers.items())
         trace.rows = self._rows
-        trace.program = None if self.broken else self.program(self._outputs() if outputs is None else outputs)
-
-    def program(self, outputs: Sequence[int]) -> Program:
-        """Return the program that computes the values with these ids."""
-        leaves = {id(v.tensor._node): v.tensor for v in self._values if v.tensor is not None and _has_grad(v.tensor)}
-        for tensor in leaves.values():
-            self.scribe.keep_gradient(tensor, self._gradient_of(tensor))
-        return self.scribe.program(
-            [self._variable(v) for v in outputs], {value.id: value.name for value in self._values}
-        )
 
     def _outputs(self) -> list[int]:
         """Return what a batch is for: its loss, else what its model returned, else what nothing else reads."""

@@ -144,4 +144,5 @@ def test_optimizer(optimizer, backend):
 
 @pytest.mark.parametrize("layer", ["Tanh", "BatchNorm1d", "Dropout"])
 def test_float32(layer, backend):
-    agree((LAYERS[layer], nn.CrossEntropyLoss, OPTIMIZERS["Adam"]), "float32", backend)
+    # not with Adam: the bias before a normalisation has no gradient but rounding, which Adam would scale up
+    agree((LAYERS[layer], nn.CrossEntropyLoss, OPTIMIZERS["SGD momentum"]), "float32", backend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,22 +16,21 @@ class Executable(Protocol):
     Call it with the inputs in order, then the hyperparameters as Python floats; it returns the outputs
     as fresh arrays, and overwrites the arrays of the living variables.
 
-    Attributes
-    ----------
-    nbytes : int
-        Of its buffers.
-    source : str
-        The code that runs.
     """
 
-    nbytes: int
-    source: str
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its buffers."""
+
+    @property
+    def source(self) -> str:
+        """The code that runs."""
 
     def __call__(self, *given: Any) -> tuple[np.ndarray, ...]:
         """Run once."""
 
 
-Build = Callable[[Program, Mapping[Variable, np.ndarray]], Executable]
+Build = Callable[[Program, dict[Variable, np.ndarray]], Executable]
 
 
 def _numpy() -> Build:

@@ -176,11 +176,9 @@ class CompiledStep:
         tensors = [_given(value) for value in given]
         arguments, options = rebuild(structure, tensors)
         recorder, result, made = record(self.function, arguments, options, tensors)
-        trace = Trace()
-        outputs = [recorder.value_of(tensor) for tensor in made]
-        recorder.fill(trace, outputs)
+        program = recorder.finish([recorder.value_of(tensor) for tensor in made])
         flat = structure == (tuple([Place(i) for i in range(len(given))]), {})
-        entry = Entry(self.settings, self._gradients, function, recorder, trace, signature, tensors, result, flat)
+        entry = Entry(self.settings, self._gradients, function, recorder, program, signature, tensors, result, flat)
         self._misses += 1
         self._entries.insert(0, entry)
         del self._entries[self._cache_size :]

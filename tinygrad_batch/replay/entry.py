@@ -62,7 +62,8 @@ class Entry:
 
     Attributes
     ----------
-    trace : Trace
+    captured : Program
+        As it was written down.
     program : Program
         After the passes.
     executable : Executable
@@ -83,18 +84,19 @@ class Entry:
         gradients: Gradients,
         function: Callable[..., Any],
         recorder: StrictRecorder,
-        trace: Trace,
+        program: Program | None,
         signature: tuple[Any, ...],
         given: Sequence[Tensor],
         result: Any,
         flat: bool,
     ) -> None:
-        if trace.program is None:
+        if program is None:
             raise CompileError("this step left no program")
-        self.trace = trace
+        self.captured = program
         self.flat = flat
         self.count = len(given)
         self.result = result
+        self.rows = next((tensor.shape[0] for tensor in given if tensor.ndim), None)
         self.shapes = [(tensor.shape, tensor.dtype) for tensor in given]
         self.living: dict[Variable, Living] = dict(recorder.scribe.living)
         self.facts = dict(recorder.scribe.facts)
@@ -112,15 +114,26 @@ class Entry:
         self._signature = signature
         self._settings = settings
         self._gradients = gradients
-        program = trace.program
         if not settings.keep_grads:
             self.cleared += [self.living[v].owner for v in program.writes if v.kind == "gradient"]
             program = _without_gradients(program)
             for tensor in self.cleared:
                 tensor.grad = None
         self.program = _improved(program, settings.passes)
+        recorder.let_go()
+        self._recorder = recorder
+        self._trace: Trace | None = None
         self.reads = {v for instruction in self.program.instructions for v in instruction.reads}
         self.bind()
+
+    @property
+    def trace(self) -> Trace:
+        """What was captured; its formulas are written when somebody asks."""
+        if self._trace is None:
+            trace = Trace(program=self.captured)
+            self._recorder.fill(trace)
+            self._trace = trace
+        return self._trace
 
     @property
     def optimizers(self) -> list[Optimizer]:
@@ -168,7 +181,7 @@ class Entry:
             self._gradients.pack([optimizer.learned[place].parameter for place in places])
         arrays = {v: self.array(v) for v in self.program.living}
         build = BACKENDS[self._settings.backend]()
-        block, rows = self._settings.row_block, self.trace.rows
+        block, rows = self._settings.row_block, self.rows
         if block is not None and rows is not None and rows > block:
             from .stream import StreamedStep
 
@@ -205,7 +218,7 @@ class Entry:
 
     def memory(self) -> StepMemory:
         """Return what the buffers take, beside the peak of the eager step."""
-        return weigh(self.trace, self.executable.nbytes)
+        return weigh(self.captured, self.rows, self.executable.nbytes)
 
 
 def _guarded(function: Callable[..., Any]) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from ..errors import CompileError
@@ -22,6 +24,12 @@ _CHANGES = {
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse", "add", "discard", "update"),
     *("setdefault", "popitem", "appendleft", "popleft", "write", "writelines"),
 }
+_STORES = {
+    dis.opmap[name]
+    for name in ("STORE_ATTR", "STORE_GLOBAL", "STORE_SUBSCR", "STORE_SLICE", "STORE_DEREF", "DELETE_ATTR",
+                 "DELETE_GLOBAL", "DELETE_SUBSCR", "DELETE_DEREF")
+    if name in dis.opmap
+}  # fmt: skip
 _ALLOWED = {"grad"}  # attributes of outside objects that a capture sees the change of
 
 
@@ -48,7 +56,7 @@ def check_pure(function: Callable[..., Any]) -> None:
     CompileError
         Naming the line.
     """
-    tree = _tree(function)
+    tree = _tree(function) if _is_suspect(function.__code__) else None
     if tree is None:
         return
     local = {name for name in function.__code__.co_varnames if name not in function.__code__.co_freevars}
@@ -61,6 +69,11 @@ def check_pure(function: Callable[..., Any]) -> None:
             "would be done only once, when the step is captured",
             "Do it outside the step, with what the step returns, or leave the step eager",
         )
+
+
+def _is_suspect(code: CodeType) -> bool:
+    """Return whether the source needs to be read at all: whether anything is stored but in local variables."""
+    return not _STORES.isdisjoint(code.co_code[::2]) or not {*_CHANGES, "print"}.isdisjoint(code.co_names)
 
 
 def _tree(function: Callable[..., Any]) -> ast.AST | None:

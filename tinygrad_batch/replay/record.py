@@ -79,6 +79,14 @@ class StrictRecorder(Recorder):
         self.updates.append((optimizer, [optimizer.place(one) for one in learned]))
         super().update(optimizer, now, learned)
 
+    def let_go(self) -> None:
+        """Let go of all elements; what is left is enough to fill a trace later."""
+        for value in self._values:
+            value.array = np.broadcast_to(np.zeros((), value.array.dtype), value.array.shape)
+            value.tensor = None
+        for held in (self._by_tensor, self._by_node, self._by_array, self._done, self._held, self.fresh, self.cleared):
+            held.clear()
+
     def forgotten(self) -> list[Tensor]:
         """Return the leaves that end the step without a gradient because the step cleared it."""
         return [t for t in self.cleared.values() if t._node is not None and getattr(t._node, "grad", None) is None]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..op import TABLE
-from ..program import Program
+from ..program import Program, Variable
 from .backends import Executable
 
 THREADED = 1 << 18  # OpenBLAS runs a product of fewer multiply-adds on one thread anyway (its interface/gemm.c)
@@ -62,8 +62,10 @@ def flops(program: Program) -> int:
 
 
 def _multiplications(inputs: Sequence[Any]) -> int:
-    a, b = (getattr(v, "shape", ()) for v in inputs[:2])
-    return int(a[-2] * a[-1] * b[-1]) if len(a) >= 2 and len(b) >= 2 else 0
+    a, b = inputs[0], inputs[1]
+    if not (isinstance(a, Variable) and isinstance(b, Variable) and len(a.shape) > 1 and len(b.shape) > 1):
+        return 0
+    return a.shape[-2] * a.shape[-1] * b.shape[-1]
 
 
 def _libraries() -> list[Any]:

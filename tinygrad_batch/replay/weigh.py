@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ..memory import format_bytes
 from ..program import Program, Variable
-from ..trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +40,15 @@ class StepMemory:
         )
 
 
-def weigh(trace: Trace, buffer_bytes: int) -> StepMemory:
+def weigh(program: Program, rows: int | None, buffer_bytes: int) -> StepMemory:
     """Return the memory of a compiled step with buffers of so many bytes."""
-    program = trace.program or Program()
     living = program.living
     return StepMemory(
         buffer_bytes=buffer_bytes,
         eager_bytes=peak(program),
         parameter_bytes=sum(v.nbytes for v in living if v.kind == "parameter"),
         gradient_bytes=sum(v.nbytes for v in program.writes if v.kind == "gradient"),
-        rows=trace.rows,
+        rows=rows,
     )
 
 
