@@ -28,6 +28,7 @@ from .formula import Name
 from .shapes import Shape
 
 Rule = Callable[..., Any]
+Code = str | Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Op:
         aligned: Callable[..., bool] | None,
         expand: Callable[..., Any] | None,
         random: bool,
-        code: str | None,
+        code: Code | None,
         cases: Sequence[Case],
         domain: tuple[float, float],
         doc: str,
@@ -254,7 +255,7 @@ def op(
     aligned: Callable[..., bool] | None = None,
     expand: Callable[..., Any] | None = None,
     random: bool = False,
-    code: str | None = None,
+    code: Code | None = None,
     numpy: Callable[..., Any] | None = None,
     cases: Sequence[Case] = (),
     domain: tuple[float, float] = (-2.0, 2.0),
@@ -293,9 +294,11 @@ def op(
         The same thing in plain operations, for an operation merged from others: what a capture records.
     random : bool
         Each call draws fresh numbers, so no two calls are the same and none can be computed ahead.
-    code : str, optional
+    code : str or callable, optional
         How it is written in plain NumPy, with the inputs and options in braces: ``np.maximum({x}, 0)``.
-        Left out, a ufunc is called by its name, and any other operation by its Python function.
+        Where that depends on shapes or options, a function of the inputs and options that returns it; where
+        NumPy has no word for it, the text of a Python function. An option ``rng`` stands for a generator.
+        Left out, a ufunc is called by its name, and any other operation by its own function.
     numpy : callable, optional
         The NumPy function that this operation implements on Tensors.
     cases : sequence of Case

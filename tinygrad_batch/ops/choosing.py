@@ -23,6 +23,7 @@ def _where(c: Any, a: Any, b: Any) -> Any:
 
 where = op(
     "where", _where, doc="a where c is true, else b; NaN in the branch not taken stays there", numpy=np.where,
+    code="np.where({c}, {a}, {b})",
     dtype=lambda c, a, b: np.result_type(a, b),
     cases=[case((2, 3), (2, 3), (2, 3)), case((3,), (2, 1), ()), case((), (), ()), case((0, 2), (2,), ())],
     da=lambda g, c: where(c, g, 0.0),
@@ -69,16 +70,18 @@ clip = op(
     "clip", _clip, shape=lambda x, low=None, high=None: x, numpy=np.clip,
     dtype=lambda x, low=None, high=None: np.result_type(_clip(np.ones((1,), np.result_type(x)), low, high)),
     doc="x limited to the numbers low and high; the gradient passes on the bounds and between them",
+    code=lambda x, low, high: "+{x}" if low is None and high is None else "np.clip({x}, {low}, {high})",
     cases=[case((2, 3), low=-1.0, high=0.5), case((3,), low=0.0), case((), high=0.0), case((0,), low=0.0, high=1.0)],
     dx=_clip_rule,
 )  # fmt: skip
 
-greater = op("greater", np.greater, label=">", doc="a > b", formula=lambda a, b: a > b)
-greater_equal = op("greater_equal", np.greater_equal, label="≥", doc="a ≥ b", formula=lambda a, b: a >= b)
-less = op("less", np.less, label="<", doc="a < b", formula=lambda a, b: a < b)
-less_equal = op("less_equal", np.less_equal, label="≤", doc="a ≤ b", formula=lambda a, b: a <= b)
-equal = op("equal", np.equal, label="=", doc="a = b", formula=lambda a, b: a == b)
-not_equal = op("not_equal", np.not_equal, label="≠", doc="a ≠ b", formula=lambda a, b: a != b)
+greater = op("greater", np.greater, label=">", doc="a > b", formula=lambda a, b: a > b, code="{a} > {b}")
+greater_equal = op("greater_equal", np.greater_equal, label="≥", doc="a ≥ b", formula=lambda a, b: a >= b,
+                   code="{a} >= {b}")  # fmt: skip
+less = op("less", np.less, label="<", doc="a < b", formula=lambda a, b: a < b, code="{a} < {b}")
+less_equal = op("less_equal", np.less_equal, label="≤", doc="a ≤ b", formula=lambda a, b: a <= b, code="{a} <= {b}")
+equal = op("equal", np.equal, label="=", doc="a = b", formula=lambda a, b: a == b, code="{a} == {b}")
+not_equal = op("not_equal", np.not_equal, label="≠", doc="a ≠ b", formula=lambda a, b: a != b, code="{a} != {b}")
 logical_and = op("logical_and", np.logical_and, label="and", doc="whether both are true", formula=lambda a, b: a & b)
 logical_or = op("logical_or", np.logical_or, label="or", doc="whether one is true", formula=lambda a, b: a | b)
 logical_not = op("logical_not", np.logical_not, label="not", doc="whether x is false")

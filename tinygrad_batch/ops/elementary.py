@@ -19,12 +19,12 @@ def _not_zero(x: Any) -> Any:
 
 
 # --- signs, squares and roots ------------------------------------------------------------------
-negative = op("negative", np.negative, label="−", doc="-x", formula=lambda x: -x, dx=lambda g: -g)
-positive = op("positive", np.positive, label="+", doc="+x", dx=lambda g: g)
+negative = op("negative", np.negative, label="−", doc="-x", formula=lambda x: -x, code="-{x}", dx=lambda g: -g)
+positive = op("positive", np.positive, label="+", doc="+x", code="+{x}", dx=lambda g: g)
 sign = op("sign", np.sign, doc="the sign of x: -1, 0 or 1", dx=lambda g: 0.0 * g)
 abs = op("abs", np.absolute, label="|x|", doc="the absolute value", formula=lambda x: x.like(f"|{x}|"),
-         dx=lambda g, x: g * sign(x))  # fmt: skip
-square = op("square", np.square, label="x²", symbol="q", doc="x * x", formula=lambda x: x.suffix("²"),
+         code="np.abs({x})", dx=lambda g, x: g * sign(x))  # fmt: skip
+square = op("square", np.square, label="x²", symbol="q", doc="x * x", formula=lambda x: x.suffix("²"), code="{x} ** 2",
             dx=lambda g, x: 2 * x * g)  # fmt: skip
 sqrt = op("sqrt", np.sqrt, label="√", doc="the square root", domain=(0.2, 3.0),
           formula=lambda x: x.like(f"√{x.within(ATOM)}"), dx=lambda g, y: g / (2 * y))  # fmt: skip
@@ -104,9 +104,11 @@ def _gelu(x: Any) -> Any:
     return x * (0.5 * (1 + _erf(x * _SQRT_HALF)))
 
 
-relu = op("relu", _relu, doc="max(x, 0); its slope at 0 is 0", dx=lambda g, y: where(y <= 0, 0.0, g), **_activation)
+relu = op("relu", _relu, doc="max(x, 0); its slope at 0 is 0", code="np.maximum({x}, 0)",
+          dx=lambda g, y: where(y <= 0, 0.0, g), **_activation)  # fmt: skip
 sigmoid = op("sigmoid", _sigmoid, label="σ", doc="1 / (1 + exp(-x))", dx=lambda g, y: g * (y * (1 - y)), **_activation)
-softplus = op("softplus", _softplus, doc="log(1 + exp(x))", dx=lambda g, x: g * sigmoid(x), **_activation)
+softplus = op("softplus", _softplus, doc="log(1 + exp(x))", code="np.logaddexp({x}, 0)", dx=lambda g, x: g * sigmoid(x),
+              **_activation)  # fmt: skip
 silu = op("silu", _silu, doc="x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya 2018)",
           dx=lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), **_activation)  # fmt: skip
 erf = op("erf", _erf, doc="the error function", dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))

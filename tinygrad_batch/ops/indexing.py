@@ -23,6 +23,14 @@ def _scatter_add(x: Any, shape: Any = (), index: Any = ()) -> Any:
     return out
 
 
+_SCATTER_ADD = """
+def scatter_add(x, shape, index):
+    out = np.zeros(shape, x.dtype)
+    np.add.at(out, index, x)  # adds up where an index occurs more than once, as out[index] += x would not
+    return out
+"""
+
+
 def _at(labels: Any) -> Any:
     """Return the index of the labelled element of each row."""
     return np.arange(len(labels)), np.asarray(labels).astype(np.intp)
@@ -41,6 +49,10 @@ def _place(x: Any, labels: Any, shape: Any = ()) -> Any:
     out = np.zeros(shape, np.result_type(x))
     out[_at(labels)] = x  # labels that pick has looked at
     return out
+
+
+def _integer(labels: Any) -> str:
+    return "{labels}" if labels.dtype.kind in "iu" else "{labels}.astype(int)"
 
 
 def _is_basic(index: Any) -> bool:
@@ -66,6 +78,7 @@ def _index_text(part: Any) -> str:
 
 getitem = op(
     "getitem", lambda x, index=(): x[index], doc="part of x, as x[index]", label="[ ]", flops=free,
+    code="{x}[{index}]",
     shape=lambda x, index: shapes.indexed(x, index), formula=_index_name,
     cases=[
         case((3, 4), index=1), case((3, 4), index=(slice(None, None, -2), None, 0)), case((3, 4), index=(..., 2)),
@@ -75,7 +88,7 @@ getitem = op(
     dx=lambda g, x_shape, index: scatter_add(g, x_shape, index),
 )  # fmt: skip
 scatter_add = op(
-    "scatter_add", _scatter_add, doc="zeros of the given shape with x added at index",
+    "scatter_add", _scatter_add, doc="zeros of the given shape with x added at index", code=_SCATTER_ADD,
     shape=lambda x, shape=(), index=(): tuple(shape), flops=lambda out, x, **o: int(np.prod(x)),
     formula=lambda x, shape, index: x.like(f"zeros with {x} added at {_index_name(x.like(''), index)}", SUM),
     cases=[case((4,), shape=(3, 4), index=1), case((4,), shape=(3,), index=np.array([0, 2, 2, 1]))],
@@ -87,6 +100,7 @@ scatter_add = op(
 pick = op(
     "pick", _pick, doc="from each row of x, the element at its label",
     shape=lambda x, labels: x[:1], dtype=lambda x, labels: np.result_type(x), flops=free,
+    code=lambda x, labels: f"{{x}}[np.arange({len(x)}), {_integer(labels)}]",
     formula=lambda x, labels: x.suffix(f"[row, {labels}]"), aligned=lambda x, labels: True,
     cases=[case((3, 4), (3,), domain=(0.0, 3.0))],
     dx=lambda g, labels, x_shape: place(g, labels, x_shape),
@@ -95,6 +109,9 @@ place = op(
     "place", _place, doc="zeros of the given shape with each element of x in its row at its label",
     shape=lambda x, labels, shape=(): tuple(shape), dtype=lambda x, labels, shape=(): np.result_type(x),
     flops=free, formula=lambda x, labels, shape: x.like(f"zeros with {x} at [row, {labels}]", SUM),
+    code=lambda x, labels, shape: (
+        f"np.where(np.arange({shape[1]}) == {_integer(labels)}[:, None], {{x}}[:, None], 0.0)"
+    ),
     aligned=lambda x, labels: True,
     cases=[case((3,), (3,), shape=(3, 4), domain=(0.0, 3.0))],
     dx=lambda g, labels: pick(g, labels),
@@ -112,6 +129,7 @@ def _piece(g: Any, i: int, shapes: Any, axis: int) -> Any:
 concatenate = op(
     "concatenate", lambda arrays, axis=0: np.concatenate(arrays, axis), variadic=True, numpy=np.concatenate,
     doc="the arrays joined along an axis that they have", shape=shapes.concatenated,
+    code="np.concatenate({arrays}, axis={axis})",
     formula=lambda arrays, axis=0: arrays[0].like(f"[{', '.join(map(str, arrays))}]"),
     cases=[case((2, 3), (1, 3)), case((2, 3), (2, 1), (2, 2), axis=-1), case((0,), (2,))],
     darrays=_piece, flops=free,

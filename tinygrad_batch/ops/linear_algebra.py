@@ -17,6 +17,7 @@ def _matmul(a: Any, b: Any) -> Any:
 matmul = op(
     "matmul", _matmul, label="@", symbol="m", doc="the matrix product of two matrices, or of stacks of them",
     shape=shapes.matmul, flops=lambda out, a, b: 2 * int(np.prod(out)) * a[-1], formula=lambda a, b: a @ b,
+    code="{a} @ {b}",
     aligned=lambda a, b: a.ndim == 2 == b.ndim and a.dtype is b.dtype,
     cases=[
         case((2, 3), (3, 4)), case((0, 3), (3, 2)),

@@ -55,7 +55,7 @@ def _mean_square(a: Any, b: Any) -> Any:
 affine = op(
     "affine", _affine, symbol="z", doc="x @ w + b, a fully connected layer on a matrix of rows",
     shape=_affine_shape, flops=lambda out, x, w, b: 2 * out[0] * out[1] * x[1] + out[0] * out[1],
-    expand=lambda x, w, b: add(matmul(x, w), b), formula=lambda x, w, b: x @ w + b,
+    expand=lambda x, w, b: add(matmul(x, w), b), formula=lambda x, w, b: x @ w + b, code="{x} @ {w} + {b}",
     cases=[case((4, 2), (2, 3), (3,)), case((0, 2), (2, 3), (3,))],
     dx=lambda g, w: g.dot(w.T),
     dw=lambda g, x: x.T.dot(g),
@@ -64,6 +64,7 @@ affine = op(
 mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
+    code="np.mean(({a} - {b}) ** 2)",
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],
     da=lambda g, a, b: (a - b) * (g * (2 / (a.size or 1))),
     db=lambda g, a, b: (b - a) * (g * (2 / (a.size or 1))),

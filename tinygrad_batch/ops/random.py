@@ -32,11 +32,19 @@ def _random_mask(x: Any, keep: float = 1.0, rng: Any = None) -> Any:
     return np.multiply(kept, dtype.type(1 / keep if keep else 0), dtype=dtype)
 
 
+def _cast_code(x: Any) -> str:
+    return "" if _dtype(x) == np.float64 else f".astype(np.{_dtype(x)})"
+
+
+def _mask_code(x: Any, keep: float, rng: Any) -> str:
+    return "({rng}.random({x}.shape) < {keep})" + _cast_code(x) + (" / {keep}" if keep else " / 1.0")
+
+
 random_mask = op(
     "random_mask", _random_mask, label="mask", symbol="mask", random=True, dtype=_dtype,
     doc="1 / keep where an element of x is kept, which happens with probability keep, else 0; no gradient",
     shape=lambda x, keep=1.0, rng=None: x, formula=lambda x, keep, rng: x.like(f"mask(keep={number(keep)})"),
-    code="(np.random.default_rng({rng}).random({x}.shape) < {keep}).astype({x}.dtype) / ({keep} or 1)",
+    code=_mask_code,
     cases=[case((3, 4), keep=0.8, rng=0), case((), keep=0.5, rng=1), case((5,), keep=0.0, rng=2),
            case((2, 3, 4), keep=1.0, rng=3), case((0, 2), keep=0.5, rng=4)],
 )  # fmt: skip
@@ -54,13 +62,13 @@ random_uniform = op(
     "random_uniform", _random_uniform, label="random", symbol="r", random=True, dtype=_dtype,
     doc="numbers drawn uniformly from [0, 1), as many as x has elements; no gradient",
     shape=lambda x, rng=None: x, formula=lambda x, rng: x.like("uniform numbers"),
-    code="np.random.default_rng({rng}).random({x}.shape).astype({x}.dtype)",
+    code=lambda x, rng: "{rng}.random({x}.shape)" + _cast_code(x),
     cases=[case((3, 4), rng=0), case((), rng=1), case((0, 2), rng=2)],
 )  # fmt: skip
 random_normal = op(
     "random_normal", _random_normal, label="random", symbol="r", random=True, dtype=_dtype,
     doc="numbers drawn from the standard normal distribution, as many as x has elements; no gradient",
     shape=lambda x, rng=None: x, formula=lambda x, rng: x.like("normal numbers"),
-    code="np.random.default_rng({rng}).standard_normal({x}.shape).astype({x}.dtype)",
+    code=lambda x, rng: "{rng}.standard_normal({x}.shape)" + _cast_code(x),
     cases=[case((3, 4), rng=0), case((), rng=1), case((0, 2), rng=2)],
 )  # fmt: skip

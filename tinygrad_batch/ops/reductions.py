@@ -59,6 +59,14 @@ def _spread(x: Any, shape: Any = (), axis: Any = None) -> Any:
     return np.broadcast_to(np.reshape(x, shapes.kept_dims(shape, axis)), shape)
 
 
+def _spread_code(x: Any, shape: Any, axis: Any) -> str:
+    if x.ndim == 0:
+        return "np.full({shape}, {x})"
+    if x.ndim == len(shape):
+        return "np.broadcast_to({x}, {shape})"
+    return "np.broadcast_to(np.expand_dims({x}, {axis}), {shape})"
+
+
 def _kept(y: Any, x_shape: Any, axis: Any) -> Any:
     """Return a reduced array with its reduced axes as ones, whether they were kept or not."""
     return spread(y, shapes.kept_dims(x_shape, axis), axis)
@@ -67,15 +75,18 @@ def _kept(y: Any, x_shape: Any, axis: Any) -> Any:
 spread = op(
     "spread", _spread, shape=lambda x, shape, axis=None: tuple(shape), flops=free,
     doc="x repeated along the axes of shape that a reduction over axis took away", formula=lambda x, **o: x,
+    code=_spread_code,
     cases=[case((3,), shape=(2, 3), axis=0), case((), shape=(2,)), case((1, 2), shape=(0, 2), axis=0)],
     dx=lambda g, x_shape, axis: reshape(sum(g, axis), x_shape),
 )  # fmt: skip
 sum = op(
     "sum", _sum, label="Σ", symbol="s", doc="the sum over axis", numpy=np.sum, cases=_SIZED, dtype=_total, **_reduction,
+    code="np.sum({x}, axis={axis}, keepdims={keepdims})",
     dx=lambda g, x_shape, axis: spread(g, x_shape, axis),
 )  # fmt: skip
 mean = op(
     "mean", _mean, doc="the arithmetic mean over axis", numpy=np.mean, cases=_AXES, **_average,
+    code="np.mean({x}, axis={axis}, keepdims={keepdims})",
     dx=lambda g, x_shape, axis: spread(g / _count(x_shape, axis), x_shape, axis),
 )  # fmt: skip
 
@@ -117,6 +128,7 @@ prod_others = op(
 prod = op(
     "prod", _prod, label="Π", doc="the product over axis; its gradient is exact with zeros among the factors",
     numpy=np.prod, cases=_SIZED, dx=_prod_rule, dtype=_total, **_reduction,
+    code="np.prod({x}, axis={axis}, keepdims={keepdims})",
 )  # fmt: skip
 
 
@@ -135,9 +147,9 @@ def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: Any, x_dtype: Any) -> A
 
 
 max = op("max", _max, doc="the largest element; ties share the gradient evenly", numpy=np.max, cases=_AXES,
-         dx=_extreme, **_reduction)  # fmt: skip
+         code="np.max({x}, axis={axis}, keepdims={keepdims})", dx=_extreme, **_reduction)  # fmt: skip
 min = op("min", _min, doc="the smallest element; ties share the gradient evenly", numpy=np.min, cases=_AXES,
-         dx=_extreme, **_reduction)  # fmt: skip
+         code="np.min({x}, axis={axis}, keepdims={keepdims})", dx=_extreme, **_reduction)  # fmt: skip
 
 
 # --- variance and what is made of exponentials ----------------------------------------------------
@@ -165,7 +177,7 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     top = np.where(np.isfinite(top), top, np.zeros_like(top))
     with np.errstate(divide="ignore"):  # a sum of nothing but exp(-inf) is 0, and its logarithm -inf
         out = np.log(np.sum(np.exp(x - top), axis=_axes(axis), keepdims=True)) + top
-    return out if keepdims else out.reshape(shapes.reduced(np.shape(x), axis))
+    return out if keepdims else np.squeeze(out, _axes(axis))
 
 
 def _softmax(x: Any, axis: int = -1) -> Any:
@@ -187,6 +199,7 @@ var = op(
     "var", _var, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating,
     doc="the variance over axis, divided by n - correction",
+    code="np.var({x}, axis={axis}, keepdims={keepdims}, ddof={correction})",
     cases=[case((3,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((4,), correction=1)],
     dx=lambda g, x, x_shape, axis, correction: (
         spread(g, x_shape, axis) * (2 * (x - mean(x, axis, keepdims=True)) / _freedom(x_shape, axis, correction))
@@ -196,6 +209,7 @@ std = op(
     "std", _std, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, dx=_std_rule,
     doc="the standard deviation over axis, divided by n - correction; its slope at a constant is 0",
+    code="np.std({x}, axis={axis}, keepdims={keepdims}, ddof={correction})",
     cases=[case((3,)), case((2, 3), axis=1), case((2, 3, 2), axis=(0, -1), keepdims=True), case((4,), correction=1)],
 )  # fmt: skip
 logsumexp = op(

@@ -80,6 +80,26 @@ def _sliding_windows(x: Any, size: Any = (), stride: Any = ()) -> Any:
     return view[(slice(None),) * front + tuple(slice(None, None, step) for step in stride)]
 
 
+def _sliding_windows_code(x: Any, size: Any, stride: Any) -> str:
+    axes = tuple(range(x.ndim - len(size), x.ndim))
+    text = f"np.lib.stride_tricks.sliding_window_view({{x}}, {{size}}, {axes})"
+    steps = [":" if step == 1 else f"::{step}" for step in _steps(x.shape, size, stride)]
+    return text if set(steps) == {":"} else f"{text}[{', '.join([':'] * axes[0] + steps)}]"
+
+
+_ADD_WINDOWS = """
+def add_windows(x, shape, stride):
+    size = x.shape[len(shape):]
+    places = x.shape[len(shape) - len(size):len(shape)]
+    out = np.zeros(shape, x.dtype)
+    for offset in np.ndindex(*size):  # each element of the windows, in all windows at once
+        spots = zip(offset, places, stride or (1,) * len(size))
+        index = (..., *(slice(start, start + count * step, step) for start, count, step in spots))
+        out[index] += x[(..., *offset)]
+    return out
+"""
+
+
 def _windows_of(shape: shapes.Shape, windows: shapes.Shape) -> tuple[int, ...]:
     """Return the size of the windows that ``windows`` holds of an array of ``shape``."""
     return windows[len(shape) :]
@@ -106,6 +126,7 @@ sliding_windows = op(
     "sliding_windows", _sliding_windows, label="windows",
     doc="every window of the given size over the last axes of x, stride elements apart, as a view: (..., places, size)",
     shape=_windows_shape, flops=free, formula=lambda x, size, stride: x.like(f"windows({x}, {_times(size)})"),
+    code=_sliding_windows_code,
     cases=[case((2, 4, 5), size=(2, 3), stride=(1, 1)), case((5, 6), size=(2, 2), stride=(2, 3)),
            case((7,), size=(3,), stride=(2,)), case((4,), size=(3,)),
            case((0, 2, 2), size=(2, 1), stride=(1, 1))],
@@ -115,7 +136,7 @@ add_windows = op(
     "add_windows", _add_windows, label="Σ windows",
     doc="zeros of the given shape with each window of x added where it was read: the way back of sliding_windows",
     shape=lambda x, shape=(), stride=(): tuple(shape), flops=lambda out, x, **o: int(np.prod(x)),
-    formula=lambda x, shape, stride: x.like(f"windows added back({x})"),
+    formula=lambda x, shape, stride: x.like(f"windows added back({x})"), code=_ADD_WINDOWS,
     cases=[case((2, 3, 3, 2, 3), shape=(2, 4, 5), stride=(1, 1)), case((2, 2, 2, 2), shape=(5, 6), stride=(2, 3)),
            case((0, 1, 2, 2, 1), shape=(0, 2, 2), stride=(1, 1))],
     dx=lambda g, x_shape, shape, stride: sliding_windows(g, size=_windows_of(shape, x_shape), stride=stride),
