@@ -139,6 +139,16 @@ def mark_written(array: np.ndarray) -> None:
     _written[key] = number, weakref.ref(owner, lambda _: _written.pop(key, None))
 
 
+# What a compiled step relies on besides numbers: which arrays and leaves its tensors have, what modules are
+# made of and which are training. A change takes a number too, so "all is as before" is one comparison.
+latest_change = [0]
+
+
+def mark_changed() -> None:
+    """Note that a tensor, a module or an optimiser now holds other arrays or parts, or is in another mode."""
+    latest_change[0] = next(_numbers)
+
+
 def _was_written(owner: np.ndarray, since: int) -> bool:
     entry = _written.get(id(owner))
     if entry is not None and entry[0] > since and entry[1]() is owner:

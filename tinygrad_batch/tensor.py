@@ -15,7 +15,7 @@ from . import ops
 from .autodiff import backward
 from .calling import checked_array, operand, result_class, wrap
 from .errors import ArgumentError, DtypeError, GraphError, InPlaceError, ShapeError
-from .graph import Leaf, Node, Watch, mark_written
+from .graph import Leaf, Node, Watch, mark_changed, mark_written
 from .methods import Methods
 from .numpy_protocols import NumPyProtocols
 from .operators import Operators
@@ -257,6 +257,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
         GraphError
             If it was computed from a tensor that requires grad.
         """
+        mark_changed()
         if not requires_grad:
             if not self.is_leaf:
                 raise GraphError("this tensor was computed and its graph needs it", "Use detach() to get one without")

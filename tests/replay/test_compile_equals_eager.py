@@ -144,5 +144,5 @@ def test_optimizer(optimizer, backend):
 
 @pytest.mark.parametrize("layer", ["Tanh", "BatchNorm1d", "Dropout"])
 def test_float32(layer, backend):
-    # not with Adam: the bias before a normalisation has no gradient but rounding, which Adam would scale up
-    agree((LAYERS[layer], nn.CrossEntropyLoss, OPTIMIZERS["SGD momentum"]), "float32", backend)
+    # plain descent, which damps differences: momentum or Adam on six rows can carry rounding anywhere
+    agree((LAYERS[layer], MSE, SGD), "float32", backend)

@@ -274,6 +274,17 @@ def test_freezing_loading_and_another_dtype(backend):
         assert q.dtype == np.float32
 
 
+def test_another_parameter_or_layer_in_the_model_is_captured_again():
+    one = Training()
+    predict = tb.compile(one.model)
+    predict(X), predict(X)
+    one.model[0].weight = nn.Parameter(np.zeros((4, 3)))
+    np.testing.assert_allclose(predict(X).numpy(), one.model(X).numpy(), rtol=1e-12)
+    one.model.append(nn.Linear(2, 1, rng=5))
+    np.testing.assert_allclose(predict(X).numpy(), one.model(X).numpy(), rtol=1e-12)
+    assert predict.cache_info()[:2] == (1, 3)
+
+
 def test_eager_and_compiled_steps_take_turns(backend):
     eager, replayed = pair(optimizer=optim.Adam)
     step = tb.compile(replayed.step, backend=backend)

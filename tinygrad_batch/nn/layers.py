@@ -11,6 +11,7 @@ from .. import functional as F
 from .. import ops
 from ..creation import asarray, generator
 from ..errors import ArgumentError, ShapeError, TinygradBatchError
+from ..graph import mark_changed
 from ..ops.merged import affine
 from ..state import state
 from ..tensor import Tensor, get_default_dtype
@@ -142,6 +143,7 @@ class Sequential(Module):
     def append(self, layer: Module) -> Sequential:
         """Add a layer at the end; return the module."""
         self._layers.append(layer)
+        mark_changed()
         return self
 
     def __len__(self) -> int:

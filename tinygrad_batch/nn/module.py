@@ -9,7 +9,7 @@ import numpy as np
 
 from ..calling import checked_array
 from ..errors import DtypeError, StateError, TinygradBatchError
-from ..graph import Leaf, mark_written
+from ..graph import Leaf, mark_changed, mark_written
 from ..state import state
 from ..tensor import Tensor, get_default_dtype
 
@@ -72,6 +72,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
+        mark_changed()
         for path, tensor in _found(name, value, Tensor):  # the latest assignment says what is learned
             if tensor.requires_grad:
                 self._learned.add(path)
@@ -152,6 +153,7 @@ class Module:
 
         Gradients are forgotten. An optimiser that was made before goes on with the new arrays.
         """
+        mark_changed()
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise DtypeError(f"parameters have a floating dtype, not {dtype}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, StateError
-from ..graph import Writer
+from ..graph import Writer, mark_changed
 from ..state import state
 from ..tensor import Tensor
 
@@ -146,6 +146,7 @@ class Optimizer:
                 for one, view in zip(group, views, strict=True):
                     one.kept[slot] = view
         self._writer = Writer([p._data for p in self.parameters])
+        mark_changed()
 
     def mark(self) -> None:
         """Note that the parameters were just changed in place."""
@@ -156,6 +157,7 @@ class Optimizer:
         learned.array = learned.parameter._data
         learned.kept = {slot: kept.astype(learned.array.dtype) for slot, kept in learned.kept.items()}
         self._writer = Writer([p._data for p in self.parameters])
+        mark_changed()
 
     def _update_in_blocks(self, step: int, *arrays: np.ndarray) -> None:
         if not all(a.flags.c_contiguous for a in arrays):
@@ -230,6 +232,7 @@ class Optimizer:
             learned[i].kept = {slot: np.array(kept[slot], parameter.dtype) for slot in after.slots if kept}
         after._learned = tuple(learned)
         vars(self).update(vars(after))
+        mark_changed()
 
 
 def side_by_side(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -132,28 +132,28 @@ class CompiledStep:
         self._gradients = Gradients()
         self._hits = self._misses = 0
         self._checked = False
-        self._lock = threading.Lock()
+        lock = threading.Lock()
+        self._acquire, self._release = lock.acquire, lock.release
+        self._enter = _no_way_in
         if hasattr(function, "__name__"):
             update_wrapper(self, function)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Run the step: replay it, or capture it where the signature is new."""
-        if not self._lock.acquire(False):
+        if not self._acquire(False):
             raise CompileError(
                 f"{self!r} is running already, in another thread or further up in this one",
                 "Two threads need two compiled steps: call tb.compile once for each",
             )
         try:
-            if not options and self._entries:
-                entry = self._entries[0]
-                if entry.flat and len(arguments) == entry.count:
-                    result = entry.enter(*arguments)
-                    if result is not MISS:
-                        self._hits += 1
-                        return result
+            if not options:
+                result = self._enter(*arguments)
+                if result is not MISS:
+                    self._hits += 1
+                    return result
             return self._find(arguments, options)
         finally:
-            self._lock.release()
+            self._release()
 
     def _find(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if not state.plain:
@@ -162,8 +162,8 @@ class CompiledStep:
         signature = tuple(fixed(structure))
         for place, entry in enumerate(self._entries):
             if entry.fits(signature, given):
-                self._entries.insert(0, self._entries.pop(place))
-                result = entry.replay(given)
+                result = entry.replay(given)  # it may find a new way in
+                self._put_first(self._entries.pop(place))
                 self._hits += 1
                 return result
         return self._capture(structure, signature, given)
@@ -180,9 +180,13 @@ class CompiledStep:
         flat = structure == (tuple([Place(i) for i in range(len(given))]), {})
         entry = Entry(self.settings, self._gradients, function, recorder, program, signature, tensors, result, flat)
         self._misses += 1
-        self._entries.insert(0, entry)
+        self._put_first(entry)
         del self._entries[self._cache_size :]
         return rebuild(result, [wrap(tensor._data) for tensor in made])
+
+    def _put_first(self, entry: Entry) -> None:
+        self._entries.insert(0, entry)
+        self._enter = entry.enter if entry.flat else _no_way_in
 
     # --- whole epochs ----------------------------------------------------------------------------
     def epoch(self, batches: Iterable[Any]) -> Any:
@@ -248,11 +252,16 @@ class CompiledStep:
     def cache_clear(self) -> None:
         """Forget every signature."""
         self._entries.clear()
+        self._enter = _no_way_in
         self._hits = self._misses = 0
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return f"<compiled {name}: {self.settings.backend}, {len(self._entries)} captured>"
+
+
+def _no_way_in(*arguments: Any) -> Any:
+    return MISS
 
 
 def _given(value: Any) -> Tensor:

@@ -19,7 +19,7 @@ from .backends import BACKENDS, Executable
 from .gate import MISS, Gate
 from .passes import optimise
 from .purity import outside_names
-from .record import StrictRecorder
+from .record import StrictRecorder, parts
 from .structure import Place, rebuild
 from .threads import on_one_thread
 from .weigh import StepMemory, weigh
@@ -101,6 +101,7 @@ class Entry:
         self.living: dict[Variable, Living] = dict(recorder.scribe.living)
         self.facts = dict(recorder.scribe.facts)
         self.modules = list(recorder.modules.values())
+        self.roots = recorder.roots
         self.updates = recorder.updates
         self.function = function
         self.outside = _guarded(function)
@@ -148,11 +149,26 @@ class Entry:
             [(value.shape, value.dtype) for value in given] == self.shapes
             and len(signature) == len(self._signature)
             and all(_alike(a, b) for a, b in zip(signature, self._signature, strict=True))
-            and all(module.training == training for module, training in self.modules)
+            and self._modules_stand()
             and all(_alike(now.get(name, MISS), value) for name, value in self.outside.items())
             and all(bool(self.number(variable)) == truth for variable, truth in self.facts.items())
             and all(self._stands(variable) for variable in self.living)
             and all(tensor._node is not None and _gradient(tensor) is None for tensor in self.fresh)
+        )
+
+    def _modules_stand(self) -> bool:
+        """Return whether the modules are in the same mode, and made of the same tensors."""
+        return all(module.training == training for module, training in self.modules) and all(
+            len(now := parts(root)) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
+            for root, before in self.roots
+        )
+
+    def is_bound(self) -> bool:
+        """Return whether the executable runs on the very arrays that tensors and optimisers have now."""
+        return (
+            self._modules_stand()
+            and all(optimizer.learned is learned for optimizer, learned in self._learned)
+            and all(tensor._data is array and tensor._node is node for tensor, array, node in self._tensors)
         )
 
     def _stands(self, variable: Variable) -> bool:
@@ -189,6 +205,9 @@ class Entry:
         else:
             self.executable = build(self.program, arrays)
         self.executable = on_one_thread(self.executable, self.program)
+        self._learned = [(optimizer, optimizer.learned) for optimizer in self.optimizers]
+        owners = {id(living.owner): living.owner for living in self.living.values()}
+        self._tensors = [(t, t._data, t._node) for t in owners.values() if isinstance(t, Tensor)]
         self.enter = Gate(self, arrays).way_in()
 
     def array(self, variable: Variable) -> np.ndarray:

@@ -36,6 +36,8 @@ class StrictRecorder(Recorder):
         The steps of optimisers, each with the places of the parameters that were updated.
     modules : dict of int to (Module, bool)
         By their ids, those that ran, and whether they were training.
+    roots : list of (Module, list of Tensor)
+        Those that were called from outside any module, and the tensors that they are made of.
     """
 
     data_kind: Kind = "state"  # what is neither given nor a parameter lives on outside, and is read at every call
@@ -46,6 +48,7 @@ class StrictRecorder(Recorder):
         super().__init__(statistics=False)
         self.updates: list[tuple[Any, list[int]]] = []
         self.modules: dict[int, tuple[Any, bool]] = {}
+        self.roots: list[tuple[Any, list[Tensor]]] = []
 
     @property
     def broken(self) -> str:
@@ -72,6 +75,8 @@ class StrictRecorder(Recorder):
     def enter(self, module: Any) -> None:
         """Take note that a layer starts."""
         self.modules.setdefault(id(module), (module, module.training))
+        if not self._stack and not any(module is root for root, _ in self.roots):
+            self.roots.append((module, parts(module)))
         super().enter(module)
 
     def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
@@ -105,6 +110,11 @@ class StrictRecorder(Recorder):
         if not (grad == 1).all():
             refuse("backward() is given a gradient that the step has not computed as a tensor of this dtype", _INSTEAD)
         return super().seed(grad)
+
+
+def parts(module: Any) -> list[Tensor]:
+    """Return the tensors that a module is made of."""
+    return [tensor for _, tensor, _ in module._named_tensors()]
 
 
 def refuse(reason: str, instead: str) -> None:
