@@ -1,19 +1,22 @@
-"""One training step of a net with three layers, in our words and in those of others.
+"""Training of a net with three layers, in our words and in those of others.
 
-Each function takes the problem and returns a step: a call that trains once and returns the loss. All
-of them compute the same numbers. A package that is not installed raises ImportError.
+Each function takes the problem and returns ``train``: a call that trains once, on a batch of the arrays
+of its package, and returns the loss. All of them compute the same numbers. A package that is not
+installed raises ImportError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 Step = Callable[[], Any]
+Train = Callable[[Any, Any], Any]
 
 OURS, BY_HAND, PYTORCH, AUTOGRAD, MYGRAD = "tinygrad_batch", "NumPy by hand", "PyTorch", "autograd", "MyGrad"
 
@@ -44,7 +47,7 @@ class Problem:
         return [array.copy() for pair in zip(self.weights, self.biases, strict=True) for array in pair]
 
 
-def ours(problem: Problem) -> Step:
+def ours(problem: Problem) -> Train:
     """Return the step as the README writes it."""
     import tinygrad_batch as tb
     from tinygrad_batch import nn, optim
@@ -58,24 +61,23 @@ def ours(problem: Problem) -> Step:
         layers += [linear, nn.Tanh()]
     model, loss_fn = nn.Sequential(*layers[:-1]), nn.MSELoss()
     optimizer = optim.SGD(model.parameters(), lr=problem.lr)
-    x, y = tb.tensor(problem.x), tb.tensor(problem.y)
 
-    def step() -> Any:
+    def train(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
         loss = loss_fn(model(x), y)
         loss.backward()
         optimizer.step()
         return loss
 
-    return step
+    return train
 
 
-def by_hand(problem: Problem) -> Step:
+def by_hand(problem: Problem) -> Train:
     """Return the step as a textbook writes it in NumPy."""
-    x, y, lr = problem.x, problem.y, problem.lr
+    lr = problem.lr
     W1, b1, W2, b2, W3, b3 = problem.parameters()
 
-    def step() -> Any:
+    def train(x: Any, y: Any) -> Any:
         nonlocal W1, b1, W2, b2, W3, b3
         h1 = np.tanh(x @ W1 + b1)
         h2 = np.tanh(h1 @ W2 + b2)
@@ -100,10 +102,10 @@ def by_hand(problem: Problem) -> Step:
         b3 -= lr * db3
         return loss
 
-    return step
+    return train
 
 
-def pytorch(problem: Problem) -> Step:
+def pytorch(problem: Problem) -> Train:
     """Return the step in PyTorch, eager, with one thread."""
     import torch
     from torch import nn
@@ -118,27 +120,26 @@ def pytorch(problem: Problem) -> Step:
         layers += [linear, nn.Tanh()]
     model, loss_fn = nn.Sequential(*layers[:-1]), nn.MSELoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=problem.lr)
-    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
 
-    def step() -> Any:
+    def train(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
         loss = loss_fn(model(x), y)
         loss.backward()
         optimizer.step()
         return loss.detach()
 
-    return step
+    return train
 
 
-def hips_autograd(problem: Problem) -> Step:
+def hips_autograd(problem: Problem) -> Train:
     """Return the step with HIPS autograd."""
     import autograd.numpy as anp
     from autograd import value_and_grad
 
-    x, y, lr = problem.x, problem.y, problem.lr
+    lr = problem.lr
     parameters = problem.parameters()
 
-    def loss_of(parameters: list[Any]) -> Any:
+    def loss_of(parameters: list[Any], x: Any, y: Any) -> Any:
         W1, b1, W2, b2, W3, b3 = parameters
         h1 = anp.tanh(x @ W1 + b1)
         h2 = anp.tanh(h1 @ W2 + b2)
@@ -146,23 +147,23 @@ def hips_autograd(problem: Problem) -> Step:
 
     loss_and_gradient = value_and_grad(loss_of)
 
-    def step() -> Any:
-        loss, gradients = loss_and_gradient(parameters)
+    def train(x: Any, y: Any) -> Any:
+        loss, gradients = loss_and_gradient(parameters, x, y)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter -= lr * gradient
         return loss
 
-    return step
+    return train
 
 
-def mygrad(problem: Problem) -> Step:
+def mygrad(problem: Problem) -> Train:
     """Return the step with MyGrad."""
     import mygrad as mg
 
-    x, y, lr = problem.x, problem.y, problem.lr
+    lr = problem.lr
     parameters = [mg.tensor(array) for array in problem.parameters()]
 
-    def step() -> Any:
+    def train(x: Any, y: Any) -> Any:
         W1, b1, W2, b2, W3, b3 = parameters
         h1 = mg.tanh(x @ W1 + b1)
         h2 = mg.tanh(h1 @ W2 + b2)
@@ -172,10 +173,23 @@ def mygrad(problem: Problem) -> Step:
             parameter.data -= lr * parameter.grad
         return loss
 
-    return step
+    return train
 
 
-ALL: dict[str, Callable[[Problem], Step]] = {
+def _tensor(array: np.ndarray) -> Any:
+    import tinygrad_batch as tb
+
+    return tb.tensor(array)
+
+
+def _torch_tensor(array: np.ndarray) -> Any:
+    import torch
+
+    return torch.from_numpy(array)
+
+
+ARRAYS: dict[str, Callable[[np.ndarray], Any]] = {OURS: _tensor, PYTORCH: _torch_tensor}  # the others take NumPy's
+ALL: dict[str, Callable[[Problem], Train]] = {
     OURS: ours,
     BY_HAND: by_hand,
     PYTORCH: pytorch,
@@ -190,9 +204,12 @@ def steps(problem: Problem) -> tuple[dict[str, Step], list[str]]:
     missing = []
     for name, make in ALL.items():
         try:
-            found[name] = make(problem)
+            train = make(problem)
         except ImportError:
             missing.append(name)
+        else:
+            array = ARRAYS.get(name, np.asarray)
+            found[name] = partial(train, array(problem.x), array(problem.y))
     expected = [float(found[BY_HAND]()) for _ in range(5)]
     tolerance = 1e-4 if problem.x.dtype == np.float32 else 1e-10
     for name, step in found.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 
 LEAST = 0.02  # seconds that a contestant runs in a round: far above what the clock resolves
@@ -27,7 +27,18 @@ class Times:
 
     def ratio(self, name: str, reference: str) -> float:
         """Return how many times as long as the reference it took: the median over the rounds."""
-        return median(a / b for a, b in zip(self.seconds[name], self.seconds[reference], strict=True))
+        return median(self._ratios(name, reference))
+
+    def spread(self, name: str, reference: str) -> tuple[float, float]:
+        """Return the 10th and the 90th percentile of that ratio over the rounds."""
+        ratios = sorted(self._ratios(name, reference))
+        if len(ratios) == 1:
+            return ratios[0], ratios[0]
+        *_, last = tenths = quantiles(ratios, n=10, method="inclusive")
+        return tenths[0], last
+
+    def _ratios(self, name: str, reference: str) -> list[float]:
+        return [a / b for a, b in zip(self.seconds[name], self.seconds[reference], strict=True)]
 
 
 def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Times:
