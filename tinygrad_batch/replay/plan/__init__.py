@@ -1,5 +1,5 @@
 """The NumPy backend: a program becomes one straight-line Python function with buffers of its own."""
 
-from .build import Executable, build
+from .executable import Executable, build
 
 __all__ = ["Executable", "build"]

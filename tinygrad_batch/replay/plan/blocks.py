@@ -12,9 +12,12 @@ from ...program import NUMBER, Instruction, Variable
 from .facts import Facts
 from .ops import pointwise
 
-LARGE = 1 << 18  # bytes of a result from which on a run is worth its loop
-BLOCK = 1 << 17  # bytes of a block
-PRODUCT = 1 << 20  # bytes of a block that a product writes: in smaller ones BLAS is slower
+LARGE = 1 << 19  # bytes of a result from which on a run is worth its loop
+BLOCK = 1 << 18  # bytes of a block
+PRODUCT, FEWEST = (
+    1 << 19,
+    4,
+)  # the same where a product writes them, and how many there have to be: BLAS likes them large
 
 
 @dataclass(eq=False)
@@ -88,7 +91,7 @@ def _run(facts: Facts, start: int) -> Run | None:
         return None
     row = max(facts.instructions[i].output.nbytes for i in body) // shape[0]
     rows = max(1, (PRODUCT if products else BLOCK) // row)
-    if 2 * rows > shape[0]:
+    if (FEWEST if products else 2) * rows > shape[0]:
         return None
     run = Run(start, stop, shape, rows, body)
     run.inside = {v for v in inside if facts.last.get(v, start) < stop and v not in facts.piece}

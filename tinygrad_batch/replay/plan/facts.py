@@ -9,6 +9,7 @@ import numpy as np
 from ...program import LIVING, NUMBER, Instruction, Program, Variable
 from .ops import VIEWS, basic, on_numbers, pointwise
 
+_SHORT = 32  # elements of a row, up to which a matrix is copied faster column by column
 FRESH = 1 << 14  # bytes from which on an output gets an array of its own instead of a copy in the end
 
 
@@ -134,7 +135,7 @@ class Facts:
                 if self._fits(v, out, axis):
                     self.piece[self.base.get(v, v)] = (out, start)
                     parts.append(self.base.get(v, v))
-                elif v.kind == "constant" and (not axis or out in self.columns):
+                elif v.kind == "constant":
                     parts.append(v)
                 start += v.shape[axis]
             if parts:
@@ -183,11 +184,15 @@ class Facts:
             first = instruction.reads[0]
             if first in self.defined:
                 group[find(first)] = find(instruction.output)
-        good = {find(instruction.output) for instruction in wanted}
+        # what has long rows is copied into its place faster row by row
+        good = {find(j.output) for j in wanted if self._computed(j.reads[0]) or j.output.shape[1] <= _SHORT}
         good -= {find(v) for v in reshaped | self.fresh}
         for i, instruction in enumerate(self.instructions):
             if self.role[i] == "kernel" and len(instruction.output.shape) == 2 and find(instruction.output) in good:
                 self.columns.add(instruction.output)
+
+    def _computed(self, v: Variable) -> bool:
+        return v in self.defined and self.role[self.defined[v]] == "kernel" and v not in self.dynamic
 
     # --- lifetimes -------------------------------------------------------------------------------
     def _lasts(self) -> dict[Variable, int]:

@@ -50,20 +50,18 @@ def fits(instruction: Instruction) -> bool:
 def _matmul(writer: Writer, instruction: Instruction) -> None:
     a, b, out = *instruction.reads, instruction.output
     place = writer.static(out)
-    if len(a.shape) != 2 or len(b.shape) != 2 or not _by_rows(place):
-        left, right = writer.static(a), writer.static(b)
-        if place is not None and place.T.flags.c_contiguous and left is not None and right is not None:
-            writer.line(f"{writer.keep(right.T, 'a')}.dot({writer.keep(left.T, 'a')}, {writer.keep(place.T, 'a')})")
-            return
-        names = f"{writer.array(a, 0, 'matmul')}, {writer.array(b, 1, 'matmul')}, {writer.array(out)}"
-        writer.line(f"{writer.keep(np.matmul, 'f')}({names})")
-        return
-    left = writer.static(a, 0, "matmul")
-    names = f"{writer.array(b, 1, 'matmul')}, {writer.array(out)}"
-    if left is None or writer.loop is not None:
-        writer.line(f"{writer.array(a, 0, 'matmul')}.dot({names})")
+    left, right = writer.static(a, 0, "matmul"), writer.static(b, 1, "matmul")
+    names = [writer.array(a, 0, "matmul"), writer.array(b, 1, "matmul"), writer.array(out)]
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        writer.line(f"{writer.keep(np.matmul, 'f')}({', '.join(names)})")
+    elif _by_rows(place):
+        product = f"{names[0]}.dot" if left is None or writer.loop is not None else writer.dot(left)
+        writer.line(f"{product}({names[1]}, {names[2]})")
+    elif place is not None and place.T.flags.c_contiguous:
+        turned = [f"{name}.T" if w is None else writer.keep(w.T, "a") for name, w in zip(names, (left, right))]
+        writer.line(f"{turned[1]}.dot({turned[0]}, {writer.keep(place.T, 'a')})")
     else:
-        writer.line(f"{writer.dot(left)}({names})")
+        writer.line(f"{writer.keep(np.matmul, 'f')}({', '.join(names)})")
 
 
 def _by_rows(place: np.ndarray | None) -> bool:

@@ -16,7 +16,10 @@ from ...program import Instruction, Program, Variable
 from .arena import Packed
 from .order import alive, ordered, readers
 
-LARGEST = 1 << 16  # bytes of an activation; with larger ones the time goes elsewhere
+# Bytes of an activation, and of an input, which has to be copied; with larger ones the time goes elsewhere.
+LARGEST, LARGEST_INPUT = 1 << 16, 1 << 16
+# Multiplications of a product up to which one row more is cheaper than a sum over the rows for the bias.
+LARGEST_PRODUCT = 1 << 18
 
 
 def with_ones(given: Packed) -> Packed:
@@ -57,7 +60,7 @@ def _layer(
         return None
     (stretch, start), (other, behind) = spots[weight], spots[bias]
     fits = stretch is other and behind == start + weight.size and x.dtype == weight.dtype
-    small = max(x.nbytes, instruction.output.nbytes) <= LARGEST
+    small = max(x.nbytes, instruction.output.nbytes) <= LARGEST and (x in makes or x.nbytes <= LARGEST_INPUT)
     return (instruction, x, weight, bias) if fits and small and x.size else None
 
 
@@ -74,9 +77,7 @@ class _Writing:
 
     def forward(self, instruction: Instruction, x: Variable, weight: Variable, bias: Variable) -> None:
         """Merge bias and weight, if the gradients of both can be merged as well."""
-        grads = self._gradients(x, weight, bias)
-        if grads is None:
-            return
+        grads = self._gradients(x, weight, bias) if x.size * bias.size <= LARGEST_PRODUCT else None
         rows, out = x.shape[0], instruction.output
         added: list[Instruction] = []
         wide = self.widened.get(x)
@@ -94,7 +95,8 @@ class _Writing:
         added.append(Instruction("reshape", (part,), {"shape": shape}, both))
         added.append(Instruction("matmul", (wide, both), {}, out, instruction.step))
         self.replaced[out] = added
-        self._backward(x, wide, both, *grads)
+        if grads is not None:
+            self._backward(x, wide, both, *grads)
 
     def _gradients(self, x: Variable, weight: Variable, bias: Variable) -> tuple[Instruction, Instruction] | None:
         """Return the instructions that compute the gradients of weight and bias, if they are what is expected."""
