@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any, Literal
 
@@ -137,18 +138,18 @@ class Program:
     writes: dict[Variable, Operand] = field(default_factory=dict)
     constants: dict[Variable, np.ndarray] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def results(self) -> tuple[Variable, ...]:
         """Every variable that is needed after the last instruction."""
         return tuple([v for v in (*self.outputs, *self.writes.values()) if isinstance(v, Variable)])
 
-    @property
+    @cached_property
     def living(self) -> tuple[Variable, ...]:
         """The parameters, gradients and states that are read or written, in order of appearance."""
         found = dict.fromkeys(v for v in self.variables() if v.kind in LIVING)
         return tuple(found)
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[Variable, ...]:
         """The hyperparameters that are read."""
         return tuple(dict.fromkeys(v for v in self.variables() if v.kind == "number"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..creation import asarray
@@ -181,6 +182,11 @@ class DataIterator(Generic[Batch]):
         return self._plan.batch_size
 
     @property
+    def as_dict(self) -> bool:
+        """Whether batches are dicts rather than tuples."""
+        return self._as_dict
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What the tensors of a batch are called."""
         return tuple(self._arrays)
@@ -230,6 +236,33 @@ class DataIterator(Generic[Batch]):
             self._state = State(number, epoch.start)
             yield epoch
             self._state = State(number + 1, 0)
+
+    def skip_epoch(self) -> tuple[dict[str, Any], Any]:
+        """Go to the end of the current epoch, and return what a pass over it would have gone through.
+
+        For whoever cuts the batches without this iterator, such as a compiled step.
+
+        Returns
+        -------
+        arrays : dict of str to numpy.ndarray
+            All rows, by the names of the tensors of a batch; not to be written to.
+        order : numpy.ndarray of int, or None
+            The rows of the epoch in their order; None if that is simply all of them as they lie.
+
+        Examples
+        --------
+        >>> batches = DataIterator([[1.0], [2.0], [3.0]], batch_size=2, shuffle=True)
+        >>> arrays, order = batches.skip_epoch()
+        >>> arrays["x"].shape, sorted(order.tolist()), batches.epoch
+        ((3, 1), [0, 1, 2], 1)
+        """
+        epoch = self._epoch(self.epoch)
+        rows = order(self.rows, epoch.number, self._plan.seed, self._plan.shuffle)
+        end = min(len(self) * self.batch_size, self.rows)  # fewer than there are rows, where the rest is dropped
+        if rows is not None or epoch.start or end < self.rows:
+            rows = (np.arange(self.rows) if rows is None else rows)[epoch.start * self.batch_size : end]
+        self._state = State(epoch.number + 1, 0)
+        return dict(self._arrays), rows
 
     def _epoch(self, number: int) -> Epoch[Batch]:
         return Epoch(self, number, self._loaded.batch if number == self._loaded.epoch else 0)

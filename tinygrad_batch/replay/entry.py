@@ -10,6 +10,7 @@ import numpy as np
 
 from ..calling import wrap
 from ..errors import CompileError
+from ..graph import latest_change
 from ..optim.optimizer import Optimizer, side_by_side
 from ..program import Program, Variable
 from ..symbolic import Living
@@ -125,6 +126,8 @@ class Entry:
         self._recorder = recorder
         self._trace: Trace | None = None
         self.reads = {v for instruction in self.program.instructions for v in instruction.reads}
+        self._added_to = [v for v in self.living if v.kind == "gradient" and v in self.reads]
+        self._checked = -1  # the latest change when the conditions were last looked at
         self.bind()
 
     @property
@@ -144,16 +147,25 @@ class Entry:
     # --- conditions ------------------------------------------------------------------------------
     def fits(self, signature: tuple[Any, ...], given: Sequence[Any]) -> bool:
         """Return whether the program is right for these arguments, as everything stands now."""
-        now = outside_names(self.function) if self.outside else {}
         return (
             [(value.shape, value.dtype) for value in given] == self.shapes
             and len(signature) == len(self._signature)
             and all(_alike(a, b) for a, b in zip(signature, self._signature, strict=True))
-            and self._modules_stand()
-            and all(_alike(now.get(name, MISS), value) for name, value in self.outside.items())
+            and self.holds()
+        )
+
+    def holds(self) -> bool:
+        """Return whether the program is right as everything but the arguments stands now."""
+        if latest_change[0] != self._checked:
+            if not (self._modules_stand() and all(self._stands(variable) for variable in self.living)):
+                return False
+            self._checked = latest_change[0]
+        now = outside_names(self.function) if self.outside else {}
+        return (
+            all(_alike(now.get(name, MISS), value) for name, value in self.outside.items())
             and all(bool(self.number(variable)) == truth for variable, truth in self.facts.items())
-            and all(self._stands(variable) for variable in self.living)
-            and all(tensor._node is not None and _gradient(tensor) is None for tensor in self.fresh)
+            and all(_gradient(self.living[variable].owner) is not None for variable in self._added_to)
+            and all(_gradient(tensor) is None for tensor in self.fresh)
         )
 
     def _modules_stand(self) -> bool:
@@ -165,19 +177,21 @@ class Entry:
 
     def is_bound(self) -> bool:
         """Return whether the executable runs on the very arrays that tensors and optimisers have now."""
-        return (
-            self._modules_stand()
-            and all(optimizer.learned is learned for optimizer, learned in self._learned)
-            and all(tensor._data is array and tensor._node is node for tensor, array, node in self._tensors)
-        )
+        if latest_change[0] != self._bound:
+            if not (
+                self._modules_stand()
+                and all(optimizer.learned is learned for optimizer, learned in self._learned)
+                and all(tensor._data is array and tensor._node is node for tensor, array, node in self._tensors)
+            ):
+                return False
+            self._bound = latest_change[0]
+        return True
 
     def _stands(self, variable: Variable) -> bool:
         """Return whether what a variable belongs to is as it was when the program was captured."""
         owner = self.living[variable].owner
         if not isinstance(owner, Tensor):
             return True
-        if variable.kind == "gradient" and variable in self.reads and _gradient(owner) is None:
-            return False
         same = owner.shape == variable.shape and str(owner.dtype) == variable.dtype
         return same and owner.requires_grad == self._learning[variable]
 
@@ -208,6 +222,8 @@ class Entry:
         self._learned = [(optimizer, optimizer.learned) for optimizer in self.optimizers]
         owners = {id(living.owner): living.owner for living in self.living.values()}
         self._tensors = [(t, t._data, t._node) for t in owners.values() if isinstance(t, Tensor)]
+        self._bound = -1  # the latest change when these were last looked at
+        self._left = [(self.living[v].owner._node, arrays[v]) for v in self.program.writes if v.kind == "gradient"]
         self.enter = Gate(self, arrays).way_in()
 
     def array(self, variable: Variable) -> np.ndarray:
@@ -230,6 +246,31 @@ class Entry:
         if result is MISS:
             raise CompileError("a compiled step could not be replayed though nothing has changed", "Please report this")
         return result
+
+    @property
+    def runs_epochs(self) -> bool:
+        """Whether the executable can run many batches in one call, each like the one before."""
+        return self.flat and not self.fresh and not self._added_to and hasattr(self.executable, "epoch")
+
+    def epoch(self, arrays: Sequence[np.ndarray], rows: np.ndarray, batches: int) -> tuple[np.ndarray, ...]:
+        """Run full batches, cut from ``arrays`` by the numbers of their rows, and return the stacked outputs.
+
+        The arguments must fit.
+        """
+        if not self.is_bound():
+            self.bind()
+        numbers = self.program.numbers
+        counting = [i for i, variable in enumerate(numbers) if self.living[variable].key == "steps"]
+        outputs = self.executable.epoch(arrays, rows, [self.number(v) for v in numbers], counting)  # type: ignore[attr-defined]
+        for node, array in self._left:
+            node.grad = array
+        for tensor in self.cleared:
+            tensor.grad = None
+        for optimizer, places in self.updates:
+            for place in places:
+                optimizer.learned[place].steps += batches
+            optimizer.mark()
+        return outputs
 
     def returned(self, arrays: Sequence[np.ndarray]) -> Any:
         """Return what the step returns, from the outputs of its program."""

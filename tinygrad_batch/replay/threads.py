@@ -8,7 +8,8 @@ the package threadpoolctl, which finds the libraries; without it the setting sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..op import TABLE
@@ -28,13 +29,19 @@ class OneThread:
         self.nbytes = executable.nbytes
         self.source = executable.source
 
+        if hasattr(executable, "epoch"):
+            self.epoch = partial(self._limited, executable.epoch)
+
     def __call__(self, *given: Any) -> Any:
         """Run once."""
+        return self._limited(self.executable, *given)
+
+    def _limited(self, function: Callable[..., Any], *given: Any) -> Any:
         before = [library.num_threads for library in self._libraries]
         for library in self._libraries:
             library.set_num_threads(1)
         try:
-            return self.executable(*given)
+            return function(*given)
         finally:
             for library, count in zip(self._libraries, before, strict=True):
                 library.set_num_threads(count)

@@ -1,0 +1,78 @@
+"""A whole epoch at once: one call of machine code runs all full batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..calling import wrap
+from ..data import DataIterator
+from .entry import Entry
+from .structure import flatten, rebuild
+
+
+class Collected:
+    """What a step returned for each batch of an epoch, to be put together."""
+
+    def __init__(self) -> None:
+        self._structure: Any = None
+        self._columns: list[list[np.ndarray]] = []
+
+    def add(self, result: Any) -> None:
+        """Add what the step returned for one batch."""
+        structure, tensors = flatten(result)
+        self.extend(structure, [tensor._data[None] for tensor in tensors])
+
+    def extend(self, structure: Any, columns: Iterable[np.ndarray]) -> None:
+        """Add the results of several batches, along the first axis of each array."""
+        self._structure = structure
+        columns = list(columns)
+        self._columns = self._columns or [[] for _ in columns]
+        for known, more in zip(self._columns, columns, strict=True):
+            known.append(more)
+
+    def together(self) -> Any:
+        """Return one structure, with each tensor's results along a new first axis, or listed if shapes differ."""
+        values: list[Any] = []
+        for parts in self._columns:
+            if all(part.shape[1:] == parts[0].shape[1:] for part in parts):
+                values.append(wrap(np.concatenate(parts)))
+            else:
+                values.append([wrap(row) for part in parts for row in part])
+        return rebuild(self._structure, values)
+
+
+def run_epoch(
+    batches: DataIterator[Any], step: Callable[..., Any], entry_for: Callable[[list[Any], int], Entry | None]
+) -> Any:
+    """Run a step on every batch of the current epoch of an iterator, the full batches in one call.
+
+    Parameters
+    ----------
+    batches : DataIterator
+        Of tuples of tensors.
+    step : callable
+        The compiled step, for the batches that cannot be run together: the first one, where it has to be
+        captured, and a short last one.
+    entry_for : callable
+        Gets shapes and dtypes of a batch, and how many batches there are; returns the entry to run them, or None.
+    """
+    collected = Collected()
+    arrays, order = batches.skip_epoch()
+    named = list(arrays.items())
+    order = np.arange(batches.rows) if order is None else order
+    size, done = batches.batch_size, 0
+    like = [((size, *array.shape[1:]), array.dtype) for _, array in named]
+    while done < len(order):
+        full = (len(order) - done) // size
+        entry = entry_for(like, full) if full else None
+        if entry is None:
+            rows = order[done : done + size]
+            collected.add(step(*[wrap(array.take(rows, axis=0), None, name) for name, array in named]))
+        else:
+            rows = order[done : done + full * size]
+            collected.extend(entry.result, entry.epoch([array for _, array in named], rows, full))
+        done += len(rows)
+    return collected.together()
