@@ -71,7 +71,7 @@ def _instruction(draw, builder, pool):
         choices = [("transpose", {}), ("reshape", {"shape": (x.size,)}), ("getitem", {"index": (..., None)})]
         if len(x.shape) == 2:
             choices += [("matrix_transpose", {}), ("getitem", {"index": (slice(None, None, -1),)})]
-            choices += [("getitem", {"index": 1}), ("broadcast_to", {"shape": (2, *x.shape)})]
+            choices += [("getitem", {"index": -1}), ("broadcast_to", {"shape": (2, *x.shape)})]
             choices += [("reshape", {"shape": x.shape[::-1]})]
         if x.shape == (20,):
             choices += [("reshape", {"shape": (5, 4)})] * 5
@@ -249,3 +249,8 @@ def test_an_input_in_two_dtypes_and_integers_beside_numbers(made):
 def test_outputs_of_calls_are_independent(made):
     x = made.new("x", (40, 40))
     made.check([made.add("tanh", x), made.add("sum", x, axis=None, keepdims=False)])
+
+
+def test_a_state_is_both_factors_of_a_product_that_is_added_to_it(made):
+    s = made.new("s", (8, 8), "state")
+    made.check([], {s: made.add("add", made.add("matmul", s, s), s)})

@@ -123,7 +123,7 @@ def _crossed(facts: Facts, run: Run) -> set[Variable]:
             if type(v) is not Variable or v.dtype == NUMBER:
                 continue
             source = facts.base.get(v, v)
-            rowwise = v.shape == run.shape or (instruction.op == "matmul" and position == 0)
+            rowwise = position == 0 if instruction.op == "matmul" else v.shape == run.shape
             if source is not v or not rowwise:
                 crossed.add(source)
             # the memory of a part is that of the whole

@@ -58,7 +58,10 @@ def _matmul(writer: Writer, instruction: Instruction) -> None:
         product = f"{names[0]}.dot" if left is None or writer.loop is not None else writer.dot(left)
         writer.line(f"{product}({names[1]}, {names[2]})")
     elif place is not None and place.T.flags.c_contiguous:
-        turned = [f"{name}.T" if w is None else writer.keep(w.T, "a") for name, w in zip(names, (left, right))]
+        turned = [
+            f"{name}.T" if array is None else writer.keep(array.T, "a")
+            for name, array in ((names[0], left), (names[1], right))
+        ]
         writer.line(f"{turned[1]}.dot({turned[0]}, {writer.keep(place.T, 'a')})")
     else:
         writer.line(f"{writer.keep(np.matmul, 'f')}({', '.join(names)})")
