@@ -166,3 +166,16 @@ def test_ordered_puts_what_is_needed_first_and_keeps_random_numbers_in_order():
     assert ordered([three, two, one])[0] is three
     assert ordered([two, three, one]) == (one, two, three)
     assert first is not second
+
+
+def test_updates_that_depend_on_each_other_stay_apart():
+    builder, values = Builder(), {}
+    p, q = (builder.variable(name, (3,), "float64", "parameter") for name in "pq")
+    values |= {p: np.arange(3.0), q: np.ones(3)}
+    builder.part = (0, 0)
+    first = builder.add("subtract", p, builder.add("multiply", 0.1, builder.add("tanh", q)))
+    builder.part = None
+    grad = builder.add("sin", first)
+    builder.part = (0, 1)
+    second = builder.add("subtract", q, builder.add("multiply", 0.1, builder.add("tanh", grad)))
+    check(builder.program([], [grad], {p: first, q: second}), values)

@@ -103,7 +103,8 @@ class _Merge:
         self.writes: dict[Variable, Operand] = dict(result.program.writes)
         self.flat: dict[Variable, Spot] = {}  # what becomes a view
         self.live: Live = {}
-        self.start: list[Instruction] = []
+        self.before: list[Instruction] = []
+        self.after: list[Instruction] = []
         self.merged: list[Instruction] = []
 
     def run(self) -> None:
@@ -124,8 +125,21 @@ class _Merge:
         for stretch in stretches:
             if len(stretch) > 1:
                 merge = _Merge(self.result, [chain for _, chain in stretch])
-                if merge.plan():
+                if merge.independent() and merge.plan():
                     merge.finish()
+
+    def independent(self) -> bool:
+        """Return whether no update reads what comes of another, so that they can run at the same time."""
+        own = {i.output: number for number, chain in enumerate(self.chains) for i in chain.instructions}
+        after: set[Variable] = set()
+        for instruction in self.result.program.instructions:
+            number = own.get(instruction.output)
+            for v in instruction.reads:
+                if number is None and (v in own or v in after):
+                    after.add(instruction.output)
+                elif number is not None and (v in after or own.get(v, number) != number):
+                    return False
+        return True
 
     def plan(self) -> bool:
         """Work out the merged chain; False if something of it does not lie side by side."""
@@ -224,31 +238,22 @@ class _Merge:
         for v, (flat, start) in self.flat.items():
             part = Variable(f"{v.name}.part", (v.size,), v.dtype)
             cut = slice(start, start + v.size)
-            self.start.append(Instruction("getitem", (flat,), {"index": (cut,)}, part))
+            where = self.before if flat in self.live else self.after
+            where.append(Instruction("getitem", (flat,), {"index": (cut,)}, part))
             new = v if v.kind == "computed" else Variable(f"{v.name}.view", v.shape, v.dtype)
-            self.start.append(Instruction("reshape", (part,), {"shape": v.shape}, new))
+            where.append(Instruction("reshape", (part,), {"shape": v.shape}, new))
             if new is not v:
                 views[v] = new
             result.spots[new] = (flat, start)
         rest = [i.renamed(views) for i in program.instructions if i.output not in dropped]
         merged = [i.renamed(views) for i in self.merged]
-        flat_living = set(self.live)
-        before = [i for i in self.start if _comes_from(i, self.start, flat_living)]
-        after = [i for i in self.start if i not in before]
         result.program = replace(
             program,
-            instructions=ordered([*before, *rest, *merged, *after]),
+            instructions=ordered([*self.before, *rest, *merged, *self.after]),
             outputs=tuple([views.get(v, v) if type(v) is Variable else v for v in program.outputs]),
             writes={s: views.get(v, v) if type(v) is Variable else v for s, v in self.writes.items()},
         )
         result.live = {v: a for v, a in result.live.items() if v not in self.flat} | self.live
-
-
-def _comes_from(instruction: Instruction, views: list[Instruction], flat: set[Variable]) -> bool:
-    source = instruction.inputs[0]
-    if source in flat:
-        return True
-    return any(other.output is source and other.inputs[0] in flat for other in views)
 
 
 def adjacent(arrays: Sequence[np.ndarray]) -> bool:
