@@ -29,7 +29,7 @@ def agree(program, values, tolerance, times=1):
         expected = evaluate(program, values)
         given, live = run(program, values)
     for v, array in zip(program.outputs, given, strict=True):
-        want = np.asarray(expected[v] if v in expected else v)
+        want = np.asarray(expected.get(v, v))
         assert array.shape == want.shape
         assert str(array.dtype) == (v.dtype if v.dtype != "number" else "float64")
         close(array, want, tolerance)

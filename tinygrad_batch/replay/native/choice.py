@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...program import LIVING, NUMBER, Instruction, Operand, Program, Variable
-from .indices import Affine, Flat, Index, identity, offset, through_view
+from ...program import NUMBER, Instruction, Operand, Program, Variable
+from .indices import Flat, Index, identity, offset, through_view
 from .lowering import LEAF, MAP, NUMPY, PRODUCT, REDUCE, VIEW, Graph
 from .operations import HEAVY
 
@@ -159,11 +159,3 @@ class Choice:
 def straight(found: Layout) -> bool:
     """Return whether a library can read a matrix: its rows or its columns lie side by side."""
     return (found.columns == 1 and found.rows > 0) or (found.rows == 1 and found.columns > 0)
-
-
-def is_living(v: Variable) -> bool:
-    """Return whether a variable lives on from call to call."""
-    return v.kind in LIVING
-
-
-__all__ = ["Affine", "Choice", "Layout", "copied", "is_living", "layout", "straight"]

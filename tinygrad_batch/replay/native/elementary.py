@@ -29,6 +29,7 @@ class Format:
     least: float  # the least normal number
     ln2: tuple[float, float]  # its leading bits, and the rest
     exp: tuple[float, ...]  # (exp(r) - 1 - r) / r²
+    tanh: tuple[float, ...]  # the same, shorter
     log: tuple[float, ...]
 
     @property
@@ -48,6 +49,7 @@ FORMATS = {
         (6.9313812256e-01, 9.0580006145e-06),
         (0.5, 0.166666666816591791, 0.0416664646020265416, 0.00833331088958207719, 0.00139336858626171736,
          0.000198910306543703277),
+        (0.5, 0.166665768459939763, 0.0416665544376859389, 0.00836320297157585495, 0.0013926213466332443),
         (0.66666662693, 0.40000972152, 0.28498786688, 0.24279078841),
     ),
     "double": Format(
@@ -56,17 +58,13 @@ FORMATS = {
         (0.5, 0.16666666666666671, 0.0416666666666666698, 0.00833333333332611205, 0.00138888888888837318,
          0.000198412698749012592, 0.0000248015873256053228, 2.75572552979696444e-6, 2.75572735701021397e-7,
          2.51052595384484934e-8, 2.0914717341716376e-9),
+        (0.5, 0.166666666666666675, 0.0416666666666239915, 0.00833333333333005135, 0.00138888889172817933,
+         0.000198412698631059687, 0.0000248015211902177277, 2.75572683786841929e-6, 2.76201387197339956e-7,
+         2.51004241570050668e-8),
         (6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
          1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01),
     ),
 }  # fmt: skip
-
-# x P(x²) / Q(x²), for tanh in float32: the coefficients that Eigen (MPL-2.0 licensed numbers) made known
-_TANH_TOP = (
-    4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08, -8.60467152213735e-11,
-    2.00018790482477e-13, -2.76076847742355e-16,
-)  # fmt: skip
-_TANH_BOTTOM = (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
 
 
 def polynomial(f: Function, x: Value, coefficients: tuple[float, ...]) -> Value:
@@ -130,18 +128,18 @@ def expm1(f: Function, x: Value) -> Value:
 
 
 def tanh(f: Function, x: Value) -> Value:
-    """Return the hyperbolic tangent."""
-    size = f.intrinsic("fabs", x)
-    if x.kind == "float":
-        a = _most(f, size, 7.90531110763549805)
-        a2 = f.multiply(a, a)
-        y = f.divide(f.multiply(a, polynomial(f, a2, _TANH_TOP)), polynomial(f, a2, _TANH_BOTTOM))
-        y = f.select(f.compare("ogt", size, f.constant(9.0, x)), f.constant(1.0, x), y)
-        y = f.select(f.compare("olt", size, f.constant(4e-4, x)), size, y)
-    else:
-        t = expm1(f, f.multiply(size, f.constant(-2.0, x)))
-        y = f.negative(f.divide(t, f.add(t, f.constant(2.0, x))))
-    return f.intrinsic("copysign", y, x)
+    """Return the hyperbolic tangent: u / (1 - u), where u = (1 - exp(-2 |x|)) / 2 cannot overflow."""
+    form = FORMATS[x.kind]
+    size = _most(f, f.intrinsic("fabs", x), -form.expm1_low / 2)
+    magic = f.constant(form.magic, x)
+    t = f.fused(size, f.constant(-2 / math.log(2), x), magic)
+    n = _integers(f, "sub", f.cast("bitcast", t, form.integer), form.magic_bits)
+    r = f.fused(f.subtract(t, magic), f.constant(math.log(2) / 2, x), size)  # where n is large, r need not be exact
+    p = f.fused(f.multiply(r, r), polynomial(f, r, tuple([c * (-2.0) ** (k + 1) for k, c in enumerate(form.tanh)])), r)
+    scale = _power_of_two(f, n, form, x.kind)
+    half = f.constant(0.5, x)
+    u = f.fused(scale, p, f.fused(scale, f.negative(half), half))
+    return f.intrinsic("copysign", f.divide(u, f.subtract(f.constant(1.0, x), u)), x)
 
 
 def _split(f: Function, x: Value, form: Format) -> tuple[Value, Value]:

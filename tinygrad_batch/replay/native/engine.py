@@ -8,8 +8,9 @@ import sys
 from functools import cache
 from typing import Any
 
+from ... import __version__
 from ...errors import CompileError
-from . import elementary
+from . import elementary, entry
 from .module import Machine
 
 _HINT = 'Install it with pip install "tinygrad-batch[native]", or compile with the NumPy backend'
@@ -37,6 +38,20 @@ def processor() -> tuple[str, str]:
 
 
 @cache
+def versions() -> tuple[str, ...]:
+    """Return what compiled code depends on besides its text."""
+    import llvmlite
+
+    return (
+        __version__,
+        llvmlite.__version__,
+        str(binding().llvm_version_info),
+        binding().get_process_triple(),
+        *processor(),
+    )
+
+
+@cache
 def machine() -> Machine:
     """Return the size and number of the vector registers."""
     features = processor()[1].split(",")
@@ -59,10 +74,10 @@ def object_code(text: str) -> bytes:
     module.triple = llvm.get_process_triple()
     module.data_layout = str(target_machine.target_data)
     module.verify()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
-    tuning.loop_vectorization = tuning.slp_vectorization = False  # the text is made of vectors already
-    builder = llvm.create_pass_builder(target_machine, tuning)
-    passes = builder.getModulePassManager()
+    builder = llvm.create_pass_builder(target_machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    passes = llvm.create_new_module_pass_manager()  # few: the text is vectors already, in loops that stand as they are
+    passes.add_new_gvn_pass()
+    passes.add_instruction_combine_pass()
     passes.run(module, builder)
     return bytes(target_machine.emit_object(module))
 
@@ -95,6 +110,8 @@ def _make_known() -> None:
         for letter in ("", "f"):
             function = getattr(library, name + letter)
             llvm.add_symbol(f"tb_{name}{letter}", ctypes.cast(function, ctypes.c_void_p).value)
+    for name in entry.API:
+        llvm.add_symbol(f"tb_{name}", ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value)
 
 
 def _mathematics() -> ctypes.CDLL:

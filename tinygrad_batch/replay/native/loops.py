@@ -17,6 +17,7 @@ from .values import Frame, Position, Values
 _NEUTRAL = {"sum": 0.0, "prod": 1.0, "max": float("-inf"), "min": float("inf")}
 _ACROSS = {"sum": "fadd", "prod": "fmul", "max": "fmaximum", "min": "fminimum"}
 _LONG = 2048  # terms of float32 that are added up in float32
+_ABREAST = 4
 _COPIES = 4  # accumulators side by side, so that one addition need not wait for the one before
 
 
@@ -38,19 +39,16 @@ class Loops:
         self.shape = (prod(node.shape),) if self.flat else node.shape
         self.over = ((0,) if node.over else ()) if self.flat else node.over
         self.kept = tuple([i for i in range(len(self.shape)) if i not in self.over])
-        narrow = min(
-            [
-                BYTES[KINDS[a.variable.dtype]]
-                for a in node.accesses
-                if KINDS[a.variable.dtype] in ("float", "double") and a.variable.size > 1
-            ]
-            + [BYTES[KINDS[v.dtype]] for v in node.roots if KINDS[v.dtype] in ("float", "double")]
-            or [4]
-        )
-        self.most = width // narrow
+        self.most = width // self._narrowest()
         self.heavy = sum(self._cost(v) for v in node.body) + sum(self._cost(v) for v in node.reductions)
 
     # --- what the node looks like --------------------------------------------------------------
+    def _narrowest(self) -> int:
+        """Return the bytes of the smallest floating numbers that are read or written."""
+        found = [a.variable for a in self.node.accesses if a.variable.size > 1] + self.node.roots
+        sizes = [BYTES[KINDS[v.dtype]] for v in found if KINDS[v.dtype] in ("float", "double")]
+        return min(sizes, default=4)
+
     def _cost(self, root: Variable) -> int:
         seen: set[Variable] = set()
         todo = list(self.graph.maker[root].reads) if root in self.node.reductions else [root]
@@ -95,13 +93,17 @@ class Loops:
             return last
         choices = [max(self.over)] + ([max(self.kept)] if self.kept else [])
 
-        def badness(loop: int) -> tuple[int, int, bool]:
-            steps = [
+        def badness(loop: int) -> tuple[int, int, int]:
+            steps: list[int] = [
                 dict(offset(a.variable.shape, a.place).terms).get(loop, 0)
                 for a in dict.fromkeys(self.node.accesses)
                 if a.level == BODY and a.place is not None
             ]
-            return sum(s not in (0, 1) for s in steps), -min(self.shape[loop], self.most // 2), loop in self.over
+            return (
+                len([s for s in steps if s not in (0, 1)]),
+                -min(self.shape[loop], self.most // 2),
+                int(loop in self.over),
+            )
 
         return min(choices, key=badness)
 
@@ -111,15 +113,14 @@ class Loops:
         node = self.node
         self.lane = self._lane()
         if 0 in self.shape:
-            if node.reductions and prod([self.shape[i] for i in self.kept]):
+            if node.reductions and 0 not in [self.shape[i] for i in self.kept]:
                 self._nest(self.kept, lambda: self._finish([self._empty(v) for v in node.reductions]))
             return
+        outer: list[int] = [i for i in self.kept if i != self.lane]
         if not self.over:
-            self._nest([i for i in range(len(self.shape)) if i != self.lane], self._along(self._map))
-        elif self.lane in self.over:
-            self._nest(self.kept, self._reduce_along)
+            self._nest(outer, self._along(self._map))
         else:
-            self._nest([i for i in self.kept if i != self.lane], self._reduce_beside)
+            self._nest(outer, self._reduce_along if self.lane in self.over else self._reduce_beside)
 
     def _nest(self, loops: Sequence[int], body: Callable[[], None], carry: list[Value] | None = None) -> None:
         if not loops:
@@ -159,7 +160,10 @@ class Loops:
         return write
 
     def _lanes(self, extent: int) -> int:
-        return min(self.most, 1 << (extent - 1).bit_length())
+        wide = self.most
+        if not self.over and self.heavy >= 2 * HEAVY and extent >= 16 * wide:
+            wide *= _ABREAST  # several registers at once: none waits for the long chain of another
+        return min(wide, 1 << (extent - 1).bit_length())
 
     def _mask_until(self, i: Value | int, extent: int, lanes: int) -> Mask:
         if isinstance(i, int):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...program import Instruction, Program
+from . import entry
 from .choice import copied
-from .indices import extents
 from .loops import Loops
 from .lowering import Graph
 from .products import Product, write_blas
@@ -15,6 +15,8 @@ from .schedule import Node, Schedule
 from .storage import Place, Storage, nbytes
 from .text import Function, literal
 from .values import Frame, pointer
+
+MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
 
 
 class Machine(NamedTuple):
@@ -48,7 +50,7 @@ def lower(program: Program, machine: Machine, library: Callable[[Instruction], b
     """Return the text of a program."""
     graph = Graph(copied(program))
     storage = Storage(graph, Schedule(graph, library))
-    frame = Frame.of(storage)
+    frame = Frame.of(storage, entry.sizes(graph.program))
     declarations: set[str] = set()
     parts: list[str] = []
     steps: list[str | Instruction] = []
@@ -75,6 +77,12 @@ def lower(program: Program, machine: Machine, library: Callable[[Instruction], b
         parts.append(text)
         calls.append(("copies", places))
     close()
+    if not steps:  # nothing to compute
+        parts.append(_caller("step0", [], frame))
+        steps.append("step0")
+    if len(steps) == 1 and isinstance(steps[0], str):
+        declarations |= entry.declarations() | {MEMCPY}
+        parts += [entry.epoch_text(graph.program, frame, steps[0]), entry.enter_text(graph.program, frame, steps[0])]
     text = "\n\n".join([*sorted(declarations), *parts]) + "\n"
     return Module(text, graph, storage, frame, tuple(steps))
 
@@ -104,7 +112,7 @@ def _copies(storage: Storage, declarations: set[str]) -> tuple[str, list[Place]]
     """Write what copies results to living variables at the end."""
     f = Function(declarations)
     used: dict[Place, None] = {}
-    declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    declarations.add(MEMCPY)
     for living, result in storage.copies:
         to, source = storage.places[living], storage.places[result]
         used[to] = used[source] = None
@@ -130,6 +138,3 @@ def _caller(name: str, calls: list[tuple[str, list[Place]]], frame: Frame) -> st
         given = ", ".join(["ptr %frame", *(f"ptr {known[p]}" for p in places)])
         f.do(f"call void @{node}({given})")
     return f.text(f"define void @{name}(ptr %frame) nounwind")
-
-
-__all__ = ["Machine", "Module", "extents", "lower"]

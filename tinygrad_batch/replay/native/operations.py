@@ -134,10 +134,11 @@ LOGIC: dict[str, Emit] = {
     "logical_not": _not,
 }
 # how much work an element is; an addition is 1
-COST = {"divide": 4, "sqrt": 4, "reciprocal": 4, "floor": 2, "ceil": 2, "rint": 2, "trunc": 2} | {
-    name: 20 for name in (*elementary.VECTOR, *elementary.LIBRARY, "logaddexp", "sigmoid", "softplus", "silu", "gelu")
-}
 HEAVY = 20
+_HEAVY = (*elementary.VECTOR, *elementary.LIBRARY, "logaddexp", "sigmoid", "softplus", "silu", "gelu")
+COST = {"divide": 4, "sqrt": 4, "reciprocal": 4, "floor": 2, "ceil": 2, "rint": 2, "trunc": 2} | dict.fromkeys(
+    _HEAVY, HEAVY
+)
 
 
 def converted(f: Function, value: Value, kind: str) -> Value:

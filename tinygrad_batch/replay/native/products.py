@@ -11,7 +11,6 @@ from .storage import Place, Storage
 from .text import BYTES, Function, Mask, Value, first_lanes, literal
 from .values import Frame, Position, Values, pointer
 
-
 _UNROLLED = 128  # multiplications that stand in a row in the code
 
 
@@ -29,7 +28,8 @@ class Product:
         self.rows, self.columns = self.out.shape
         self.inner = node.instruction.reads[0].shape[1]
         self.left, self.right = node.factors
-        self.lanes = min(width // BYTES[self.kind], 1 << (self.columns - 1).bit_length())
+        self.most = width // BYTES[self.kind]
+        self.lanes = min(self.most, 1 << (self.columns - 1).bit_length())
 
     def write(self) -> None:
         """Write the node into its function."""
@@ -62,10 +62,8 @@ class Product:
         place = Place("work", self.storage.scratch(size))
         self.values.used[place] = None
         target = pointer(place)
-        with f.loop(self.columns) as j, f.loop(self.inner) as k:
-            source = f.integer_sum(right.start, [(k, right.rows), (j, right.columns)])
-            value = f.load(f.at(self.right_base, self.kind, source), self.kind)
-            f.store(value, f.at(target, self.kind, f.integer_sum(0, [(k, self.columns), (j, 1)])))
+        source = (self.right_base, right.start, right.columns, right.rows)
+        transpose(f, self.kind, (self.columns, self.inner), self.most, source, target)
         self.right_base, self.right = target, Layout(right.base, 0, self.columns, 1)
 
     def _strip(self, column: Value | int, vectors: int, mask: Mask | None) -> None:
@@ -120,6 +118,57 @@ class Product:
         found = [(v, values.value(v, identity(v.shape))) for v in self.node.body]
         for v, value in found:
             values.store(v, identity(v.shape), value)
+
+
+def transpose(
+    f: Function, kind: str, shape: tuple[int, int], most: int, source: tuple[str, int, int, int], target: str
+) -> None:
+    """Write a copy of a matrix with its columns side by side, a square of registers at a time.
+
+    ``source`` is the address, the first element, and how far rows and columns are apart.
+    """
+    base, start, rows, columns = source
+    if columns != 1:
+        with f.loop(shape[0]) as i, f.loop(shape[1]) as j:
+            value = f.load(f.at(base, kind, f.integer_sum(start, [(i, rows), (j, columns)])), kind)
+            f.store(value, f.at(target, kind, f.integer_sum(0, [(j, shape[0]), (i, 1)])))
+        return
+
+    def square(i: Value | int, high: int, j: Value | int, wide: int) -> None:
+        side = min(most, 1 << (max(high, wide) - 1).bit_length())
+        across = first_lanes(wide, side) if wide < side else None
+        down = first_lanes(high, side) if high < side else None
+        lines = [Value("zeroinitializer", kind, side)] * side
+        for r in range(high):
+            place = f.integer_sum(start + r * rows, [(i, rows), (j, 1)])
+            lines[r] = f.load(f.at(base, kind, place), kind, side, across)
+        apart = 1
+        while apart < side:
+            first = [n if not n & apart else side + n - apart for n in range(side)]
+            second = [n + apart if not n & apart else side + n for n in range(side)]
+            for r in range(side):
+                if not r & apart:
+                    pair = lines[r], lines[r + apart]
+                    lines[r], lines[r + apart] = f.shuffled(*pair, first), f.shuffled(*pair, second)
+            apart *= 2
+        for c in range(wide):
+            place = f.integer_sum(c * shape[0], [(j, shape[0]), (i, 1)])
+            f.store(lines[c], f.at(target, kind, place), down)
+
+    def line(i: Value | int, high: int) -> None:
+        whole = shape[1] - shape[1] % most
+        if whole:
+            with f.loop(whole, most) as j:
+                square(i, high, j, most)
+        if whole < shape[1]:
+            square(i, high, whole, shape[1] - whole)
+
+    whole = shape[0] - shape[0] % most
+    if whole:
+        with f.loop(whole, most) as i:
+            line(i, most)
+    if whole < shape[0]:
+        line(whole, shape[0] - whole)
 
 
 def write_blas(f: Function, storage: Storage, frame: Frame, node: Node, used: dict[Place, None]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...program import NUMBER, Instruction, Variable
+from ...program import NUMBER, Instruction, Operand, Variable
 from .choice import Choice, Layout, layout
-from .indices import Affine, Index, counter, extents, identity
+from .indices import Index, extents, identity
 from .lowering import LEAF, MAP, NUMPY, PRODUCT, REDUCE, VIEW, Graph, loops_of, reduction
 from .operations import HEAVY
 
@@ -42,8 +42,8 @@ class Node:
         The product, or the operation of NumPy.
     factors : tuple of Layout
         Of a product.
-    scale, onto
-        Of a product: what it is multiplied with, and what it is added to.
+    accesses : list of Access
+        What is read from memory.
     """
 
     what: str
@@ -55,7 +55,6 @@ class Node:
     instruction: Instruction | None = None
     factors: tuple[Layout, ...] = ()
     accesses: list[Access] = field(default_factory=list)
-    update: Update | None = None
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -76,24 +75,6 @@ class Node:
     def loops(self, v: Variable) -> tuple[int, ...]:
         """Return the loops over the elements of something that the node computes."""
         return self.kept if self.level(v) == AFTER else tuple(range(len(self.shape)))
-
-
-class Update(NamedTuple):
-    """A product that is multiplied with a number and taken from a living variable, in place."""
-
-    living: Variable
-    result: Variable
-    scale: Instruction
-
-
-def reduced_index(graph: Graph, v: Variable) -> tuple[Affine, ...]:
-    """Return the index of the result of a reduction in its own loops."""
-    described = reduction(graph.maker[v])
-    kept = extents(tuple([1 if a in described.axes else n for a, n in enumerate(described.shape)]))
-    shape, over, _ = loops_of(described)
-    loops = [i for i in range(len(shape)) if i not in over]
-    assert len(loops) == len(kept)
-    return identity(v.shape, loops)
 
 
 class Schedule:
@@ -130,12 +111,12 @@ class Schedule:
             else:
                 todo += self.graph.inputs_at(operand, place)
 
-    def _sources(self, v: Variable, index: Index):  # type: ignore[no-untyped-def]
+    def _sources(self, v: Variable, index: Index) -> Iterable[tuple[Operand, Index | None]]:
         instruction = self.graph.maker[v]
         if self.graph.role[v] != REDUCE:
             return self.graph.inputs_at(v, index)
         described = reduction(instruction)
-        shape, _, places = loops_of(described)
+        places = loops_of(described)[2]
         if instruction.op == "matmul":
             return self.graph.factors(instruction, places[:2], places[2])
         return [(instruction.inputs[0], places)]
@@ -176,11 +157,8 @@ class Schedule:
             if (not node.over and node.after) or not self._fits(number, reads, BODY):
                 continue
             node.over = over
-            node.reductions.append(out)
-            node.accesses += reads
-            self.place[out] = number
-            return
-        self._append(Node("loops", shape, over, reductions=[out], accesses=reads))
+            return self._join(number, node.reductions, out, reads)
+        return self._append(Node("loops", shape, over, reductions=[out], accesses=reads))
 
     def _add_map(self, out: Variable) -> None:
         shape = extents(out.shape)
@@ -190,24 +168,20 @@ class Schedule:
             node = self.nodes[number]
             if len(node.roots) >= _ROOTS:
                 continue
-            if (
-                node.shape == shape
-                and node.what in ("loops", "product")
-                and not (node.what == "product" and cost >= HEAVY)
-            ):
-                if self._fits(number, reads, BODY):
-                    node.body.append(out)
-                    node.accesses += reads
-                    self.place[out] = number
-                    return
+            same = node.shape == shape and (node.what == "loops" or (node.what == "product" and cost < HEAVY))
+            if same and self._fits(number, reads, BODY):
+                return self._join(number, node.body, out, reads)
             if node.what == "loops" and node.reductions and tuple([node.shape[i] for i in node.kept]) == shape:
                 later = list(self.reads(out, identity(out.shape, node.kept), AFTER))
                 if self._fits(number, later, AFTER):
-                    node.after.append(out)
-                    node.accesses += later
-                    self.place[out] = number
-                    return
-        self._append(Node("loops", shape, body=[out], accesses=reads))
+                    return self._join(number, node.after, out, later)
+        return self._append(Node("loops", shape, body=[out], accesses=reads))
+
+    def _join(self, number: int, roots: list[Variable], out: Variable, reads: list[Access]) -> None:
+        """Let a node compute one thing more."""
+        roots.append(out)
+        self.nodes[number].accesses += reads
+        self.place[out] = number
 
     def _cost(self, out: Variable) -> int:
         """Return the work of an element, with what is worked out along with it."""
@@ -247,8 +221,3 @@ class Schedule:
                 if access.place != identity(v.shape, node.loops(v)):
                     return False
         return True
-
-
-def whole_counter(count: int) -> tuple[Affine, ...]:
-    """Return the counters of the first loops."""
-    return tuple([counter(i) for i in range(count)])

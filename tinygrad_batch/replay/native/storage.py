@@ -9,7 +9,7 @@ import numpy as np
 
 from ...program import NUMBER, Variable
 from .indices import identity
-from .lowering import LEAF, Graph
+from .lowering import Graph
 from .schedule import WHOLE, Node, Schedule
 
 ALIGN = 64
@@ -61,7 +61,7 @@ class Storage:
         self.copies = self._write_in_place()
         self.nodes = self._sorted()
         self._drop_registers()
-        self.size = 0
+        self.size = self._extra = 0
         self._free: list[tuple[int, int]] = []  # offset and size, sorted
         self._allocate()
 
@@ -148,9 +148,8 @@ class Storage:
         for number, node in enumerate(self.nodes):
             for access in node.accesses:
                 last[access.variable] = number
-        for living, result in self.copies:
+        for _, result in self.copies:
             last[result] = len(self.nodes)
-        self.held: list[tuple[int, int, int, int]] = []  # first and last node, offset, size: what a test looks at
         for number, node in enumerate(self.nodes):
             dying = [
                 v for v in dict.fromkeys(a.variable for a in node.accesses)
@@ -178,16 +177,13 @@ class Storage:
 
     def scratch(self, size: int) -> int:
         """Return an offset behind everything, for what one node needs while it runs."""
-        return self.size if not size else self._behind(size)
-
-    def _behind(self, size: int) -> int:
-        self._extra = max(getattr(self, "_extra", 0), rounded(size))
+        self._extra = max(self._extra, rounded(size))
         return self.size
 
     @property
     def total(self) -> int:
         """Bytes of the workspace, with what nodes need while they run."""
-        return self.size + getattr(self, "_extra", 0)
+        return self.size + self._extra
 
     def _take(self, size: int) -> int:
         fitting = [(s, o) for o, s in self._free if s >= size]
@@ -213,8 +209,3 @@ class Storage:
             else:
                 merged.append((o, s))
         self._free = merged
-
-
-def is_leaf(graph: Graph, v: Variable) -> bool:
-    """Return whether nothing computes a variable."""
-    return graph.role_of(v) == LEAF

@@ -200,6 +200,12 @@ class Function:
         self.declarations.add(f"declare {value.kind} @llvm.vector.reduce.{how}.{suffix}({value.type})")
         return self.emit(f"call {value.kind} @llvm.vector.reduce.{how}.{suffix}({value.type} {value.text})", value.kind)
 
+    def shuffled(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+        """Return a vector of lanes of a, and of b counted on from them."""
+        mask = ", ".join(f"i32 {lane}" for lane in lanes)
+        text = f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(lanes)} x i32> <{mask}>"
+        return self.emit(text, a.kind, len(lanes))
+
     # --- integers ------------------------------------------------------------------------------
     def integer_sum(self, constant: int, terms: Sequence[tuple[Value | int, int]]) -> Value:
         """Return constant + the sum of the products of each pair, as i64."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...program import NUMBER, Operand, Variable
+from ...program import Operand, Variable
 from . import operations
-from .indices import Affine, Index, identity, offset
-from .lowering import KINDS, LEAF, NUMPY, VIEW, Graph, number_of, tested
+from .indices import Affine, Index, offset
+from .lowering import KINDS, LEAF, VIEW, Graph, number_of, tested
 from .storage import Place, Storage
 from .text import Function, Mask, Value, literal
 
@@ -36,13 +36,13 @@ class Frame(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, storage: Storage) -> Frame:
-        """Lay out the table for a program."""
+    def of(cls, storage: Storage, objects: int) -> Frame:
+        """Lay out the table for a program, with room for the addresses of a few objects."""
         program = storage.graph.program
         starts, size = {}, 0
         for kind, count in (
             ("work", 1), ("blas", 2), ("input", len(program.inputs)), ("output", len(program.outputs)),
-            ("living", len(program.living)), ("constant", len(program.constants)),
+            ("living", len(program.living)), ("constant", len(program.constants)), ("object", objects),
         ):  # fmt: skip
             starts[kind] = size
             size += count
@@ -146,11 +146,3 @@ class Values:
             return
         wide = self.f.spread(operations.converted(self.f, value, KINDS[v.dtype]), self.lanes)
         self.f.store(wide, self.address(v, offset(v.shape, index)), self.mask)
-
-
-def index_of(v: Variable, loops: tuple[int, ...]) -> tuple[Affine, ...]:
-    """Return the index of a variable in loops over its elements."""
-    return identity(v.shape, loops)
-
-
-__all__ = ["NUMBER", "NUMPY", "Frame", "Position", "Values", "index_of", "pointer"]
