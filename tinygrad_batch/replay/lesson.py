@@ -1,0 +1,350 @@
+"""The lesson: one captured batch as plain NumPy, as a textbook would print it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+
+from ..errors import CompileError
+from ..program import Instruction, Operand, Program, Variable
+from ..trace import Phase, Trace
+from .lesson_comments import Comments
+from .lesson_helpers import Helpers
+from .lesson_lines import Line, Lines
+from .lesson_names import Names, comment
+from .lesson_page import PAGE, Page
+from .lesson_spelling import Speller, number_of
+from .lesson_values import Values
+
+_SIGNS = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
+
+
+def to_numpy(trace: Trace) -> str:
+    """Return one captured batch as a program in plain NumPy, complete and with comments.
+
+    The text is a module with a function ``step``, which runs on its own: it takes the rows of the batch,
+    the parameters and the hyperparameters, goes forward, backward and through the update, and returns what
+    the batch is for and the gradients. Parameters and what an optimiser keeps are changed in place, as a
+    textbook does it; the docstring of ``step`` says which arrays those are. Sizes stand in it as numbers, so
+    it is for batches like the captured one.
+
+    Parameters
+    ----------
+    trace : Trace
+        Of a capture, not yet gone through JSON.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    CompileError
+        If the batch cannot be told as a program, or one of its operations not in NumPy.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> w = tb.tensor([1.0, 2.0], requires_grad=True, name="w")
+    >>> with tb.capture() as trace:
+    ...     (w**2).sum().backward()
+    >>> text = to_numpy(trace)
+    >>> print(text[text.index("    # --- forward"):].rstrip())
+        # --- forward ---------------------------------------------------------------------------------
+        q = w**2          # (2,)
+        loss = np.sum(q)  # a single number
+    <BLANKLINE>
+        # --- backward --------------------------------------------------------------------------------
+        # beside each line: what it undoes, and the derivative rule of that operation
+        dloss = np.ones_like(loss)  # the backward pass begins
+        dq = np.full((2,), dloss)   # loss = sum(q)   dx = g
+        dw = 2 * w * dq             # q = w²          dx = 2 * x * g
+    <BLANKLINE>
+        gradients = {"w": dw}
+        return loss, gradients
+    """
+    if trace.program is None:
+        raise CompileError(
+            "this trace has no program to print: it went through JSON, or what the batch computed cannot be told "
+            "without its elements (a gradient with a hook, a graph made before the capture, part of a tensor "
+            "overwritten, an update that branches on an array)",
+            "Capture one whole step inside the with block, without these, and print that trace",
+        )
+    return _Lesson(trace, trace.program).text()
+
+
+@dataclass
+class Argument:
+    """An argument of the printed function."""
+
+    name: str
+    group: str
+    size: str
+    note: str
+    changed: bool = False
+
+
+class _Lesson:
+    def __init__(self, trace: Trace, program: Program) -> None:
+        self._trace = trace
+        self._program = program
+        self._names = Names(["gradients"])
+        self._arguments: list[Argument] = []
+        self._generators: dict[int, str] = {}
+        self._known: dict[Variable, str] = {}
+        self._values = Values(trace, program, self._names)
+        self._first: dict[Variable, Instruction] = {}  # the instruction that reads a variable first
+        for instruction in program.instructions:
+            for v in instruction.reads:
+                self._first.setdefault(v, instruction)
+        self._enter()
+        self._helpers = Helpers(self._names)
+        self._lines = Lines(program, self._values, Speller(self._helpers, self._constant, self._generator))
+        self._comments = Comments(trace, program, self._values)
+        self._page = Page()
+        self._name_lines()
+
+    # --- names -------------------------------------------------------------------------------------
+    def _enter(self) -> None:
+        """Name what the function is given."""
+        program = self._program
+        rank = {"input": 0, "parameter": 1, "gradient": 2, "state": 3, "number": 4}
+        entering = (*program.inputs, *program.living, *program.numbers)
+        for v in sorted(entering, key=lambda v: rank[v.kind]):
+            if v.kind == "gradient" and v not in self._first and v not in program.results:
+                continue
+            value = self._values.value(v)
+            slot = self._slot(v)
+            if value is not None:
+                name = self._values.called(value.id)
+            elif v.kind == "number":
+                name = self._names.take("t" if _COUNT.fullmatch(v.name) else v.name)
+            else:
+                name = self._names.take(slot or v.name)
+            self._known[v] = name
+            note = self._note(v) if value is None else ", ".join(filter(None, (value.note, value.path)))
+            size = "number" if v.kind == "number" else str(v.shape)
+            changed = v.kind in ("parameter", "state") and v in program.writes
+            self._arguments.append(Argument(name, v.kind, size, comment(note, 50), changed))
+
+    def _note(self, variable: Variable) -> str:
+        if variable.kind != "number":
+            return _NOTES[variable.kind]
+        if _COUNT.fullmatch(variable.name):
+            return "the number of this update: 1, 2, 3, ..."
+        first = self._first.get(variable)
+        step = None if first is None else self._values.step(first.step)
+        return "hyperparameter" if step is None else f"hyperparameter of {step.op}"
+
+    def _slot(self, variable: Variable) -> str:
+        """Return the name of what an optimiser keeps for a parameter, or nothing."""
+        first = self._first.get(variable)
+        step = None if first is None else self._values.step(first.step)
+        if variable.kind != "state" or first is None or first.part is None or step is None:
+            return ""
+        parameter = self._values.called(step.results[first.part[1]].value)
+        return f"{variable.name.rstrip('0123456789')}_{parameter}"
+
+    def _constant(self, array: np.ndarray, name: str) -> ast.expr:
+        taken = self._names.take(name)
+        note = f"constant of the captured batch, {array.dtype}"
+        self._arguments.append(Argument(taken, "constant", str(array.shape), note))
+        return ast.Name(taken, ast.Load())
+
+    def _generator(self, generator: np.random.Generator) -> ast.expr:
+        if id(generator) not in self._generators:
+            name = self._generators[id(generator)] = self._names.take("rng")
+            self._arguments.append(Argument(name, "generator", "", "draws random numbers: np.random.default_rng()"))
+        return ast.Name(self._generators[id(generator)], ast.Load())
+
+    def _name_lines(self) -> None:
+        """Name what the lines compute."""
+        lines = self._lines.lines
+        last: dict[Variable, int] = {}
+        runs: list[int] = []  # lines of one step, or of one parameter in an update, that follow each other
+        readers: dict[Variable, set[int]] = {}
+        for number, line in enumerate(lines):
+            same = number > 0 and (lines[number - 1].step, lines[number - 1].part) == (line.step, line.part)
+            runs.append(runs[-1] + (not same) if runs else 0)
+            for reading in self._lines.readings(line.expression):
+                if not reading.name:
+                    last[reading.variable] = number
+                    readers.setdefault(reading.variable, set()).add(runs[number])
+        last.update(dict.fromkeys(self._program.results, len(lines)))
+        following: dict[int, int] = {}  # a value: the next line that is called like it
+        called: set[Line] = set()
+        for number, line in reversed([*enumerate(lines)]):
+            if line.value is not None:
+                if line.alias or last.get(line.variable, -1) <= following.get(line.value, len(lines)):
+                    called.add(line)
+                following[line.value] = number
+        local: Counter[int] = Counter()
+        parts: list[str] = []
+        for line, run in zip(lines, runs, strict=True):
+            if line.home is not None:
+                self._known[line.variable] = self._known[line.home]
+            elif line.alias:
+                continue
+            elif line in called and line.value is not None:
+                self._known[line.variable] = self._values.called(line.value)
+            elif readers.get(line.variable) == {run} and line.variable not in self._program.results:
+                if local[run] == len(parts):
+                    parts.append(self._names.take(f"part{len(parts) + 1}"))
+                self._known[line.variable] = parts[local[run]]
+                local[run] += 1
+            else:
+                plain = not re.fullmatch(r"t\d+", line.variable.name)
+                self._known[line.variable] = self._names.take(line.variable.name if plain else "kept")
+
+    # --- the text ----------------------------------------------------------------------------------
+    def text(self) -> str:
+        """Return the whole module."""
+        self._body()
+        self._late()
+        ends = self._returned()
+        self._page.close()
+        body = [*self._page.lines, "", *ends] if self._page.lines else ends
+        modules = [f"import {name}" for name in sorted(self._helpers.modules)]
+        modules += ["", "import numpy as np"] if modules else ["import numpy as np"]
+        helpers = [part for text in self._helpers.texts for part in ("", "", *text.strip().splitlines())]
+        parts = ['"""One batch of training as plain NumPy, printed by tinygrad_batch."""', "", *modules, *helpers]
+        parts += ["", "", *self._signature(), *self._docstring(), *body]
+        return "\n".join(line.rstrip() for line in parts) + "\n"
+
+    def _body(self) -> None:
+        phases: dict[str, int] = {}
+        phase = layer = ""
+        part: tuple[int, int] | None = None
+        for number, line in enumerate(self._lines.lines):
+            step = self._values.step(line.step)
+            if step is not None and step.phase != phase:
+                phase, layer = step.phase, ""
+                phases[phase] = phases.get(phase, 0) + 1
+                again = f" {phases[phase]}" if phases[phase] > 1 else ""
+                self._page.section(f"{phase}{again}" + (f", {comment(step.op, 40)}" if phase == "update" else ""))
+                if phase == "backward":
+                    self._page.head("beside each line: what it undoes, and the derivative rule of that operation")
+            if step is not None and phase != "update" and self._comments.layer(step) != layer:
+                layer = self._comments.layer(step)
+                if layer:
+                    self._page.head(layer)
+            first, second = self._comments.beside(line)
+            if step is not None and line.part is not None and line.part != part:
+                formula = self._comments.update(step, line.part[1])
+                if self._alone(number):
+                    first = formula
+                else:
+                    self._page.head(formula, "; ")
+            part = line.part
+            self._page.code(self._statement(line), first, second)
+
+    def _alone(self, number: int) -> bool:
+        lines = self._lines.lines
+        return number + 1 == len(lines) or lines[number + 1].part != lines[number].part
+
+    def _statement(self, line: Line) -> str:
+        tree = line.expression
+        if line.alias:
+            return f"{self._values.called(line.value or 0)} = {self._written(tree)}"
+        name = self._known[line.variable]
+        if line.home is None:
+            return f"{name} = {self._written(tree)}"
+        if isinstance(tree, ast.BinOp) and type(tree.op) in _SIGNS and isinstance(tree.left, ast.Name):
+            return f"{name} {_SIGNS[type(tree.op)]} {self._written(tree.right)}"
+        return f"{name}[...] = {self._written(tree)}"
+
+    def _written(self, tree: ast.expr) -> str:
+        return self._lines.text(tree, self._known)
+
+    def _operand(self, operand: Operand) -> str:
+        return self._known[operand] if isinstance(operand, Variable) else ast.unparse(number_of(operand))
+
+    def _late(self) -> None:
+        """Write what living variables hold in the end, where it was not written in place."""
+        late = self._lines.late
+        if not late:
+            return
+        self._page.section("what is kept for the next batch")
+        living = {v: self._known[v] for v in late}
+        results = [v for v in self._results() if isinstance(v, Variable)]
+        for v in dict.fromkeys([*late.values(), *results]):
+            if isinstance(v, Variable) and self._lines.arrays(v) & living.keys():
+                name = self._names.take(f"{self._known[v]}_before")
+                self._page.code(f"{name} = {self._known[v]}.copy()")
+                self._known[v] = name
+        for v, name in living.items():
+            self._page.code(f"{name}[...] = {self._operand(late[v])}")
+
+    def _results(self) -> list[Operand]:
+        gradients = [to for v, to in self._program.writes.items() if v.kind == "gradient"]
+        return [*self._program.outputs, *gradients]
+
+    def _returned(self) -> list[str]:
+        """Return the last lines: what the batch is for, and the gradients."""
+        outputs = [self._operand(v) for v in self._program.outputs]
+        gradients = self._gradients()
+        if not gradients:
+            return [f"    return {', '.join(outputs)}".rstrip()]
+        pairs = ", ".join(f'"{name}": {what}' for name, what in gradients.items())
+        short = f"    gradients = {{{pairs}}}"
+        inside = wrap(pairs, PAGE - 8, break_long_words=False, break_on_hyphens=False)
+        lines = (
+            [short] if len(short) <= PAGE else ["    gradients = {", *[f"        {line}" for line in inside], "    }"]
+        )
+        return [*lines, f"    return {', '.join([*outputs, 'gradients'])}"]
+
+    def _gradients(self) -> dict[str, str]:
+        """Return what the gradients are called after, and what they are in the end."""
+        found = {}
+        leaves = {v.name: self._known[v] for v in self._known if v.kind == "parameter"}
+        for v, to in self._program.writes.items():
+            if v.kind == "gradient":
+                name = leaves.get(v.name.removesuffix("_grad")) or self._known.get(v) or self._names.take(v.name)
+                found[name] = self._operand(to)
+        return found
+
+    # --- the head ----------------------------------------------------------------------------------
+    def _signature(self) -> list[str]:
+        names = [argument.name for argument in self._arguments]
+        short = f"def step({', '.join(names)}):"
+        if len(short) <= PAGE:
+            return [short]
+        lines = []
+        for group in dict.fromkeys(argument.group for argument in self._arguments):
+            text = ", ".join(a.name for a in self._arguments if a.group == group)
+            lines += [f"    {line}" for line in wrap(f"{text},", PAGE - 4)]
+        return ["def step(", *lines, "):"]
+
+    def _docstring(self) -> list[str]:
+        counts = [(len(self._trace.phase(phase)), phase) for phase in _PHASES]
+        each = [f"{count} {phase}" for count, phase in counts if count]
+        steps = f"steps: {', '.join(each)}" if each else "the operations in order"
+        dtypes = sorted({v.dtype for v in (*self._program.inputs, *self._program.living)})
+        kind = f"The arrays are {' and '.join(dtypes) or 'none'}"
+        changed = any(a.changed for a in self._arguments)
+        lines = [f'"""Run one batch, {steps}.', ""]
+        lines += [f"{kind}; those marked with a star are changed in place." if changed else f"{kind}."]
+        rows = [("*" if a.changed else "", a.name, a.size, a.note) for a in self._arguments]
+        wide = [max(len(row[i]) for row in rows) for i in range(3)] if rows else [0] * 3
+        table = [f"{star:1} {name:{wide[1]}}  {size:{wide[2]}}  {note}".rstrip() for star, name, size, note in rows]
+        lines += ["", *table] if table else []
+        lines += ["", f"Returns {self._returns()}.", '"""']
+        return [f"    {line}" for line in lines]
+
+    def _returns(self) -> str:
+        outputs = ", ".join(self._operand(v) for v in self._program.outputs)
+        gradients = "a dict of the gradients" if self._gradients() else ""
+        return " and ".join(filter(None, (outputs, gradients))) or "nothing"
+
+
+_COUNT = re.compile(r"t\d*")  # what a program calls the count of updates
+_PHASES: tuple[Phase, ...] = ("forward", "backward", "update")
+_NOTES = {
+    "input": "given with each batch", "parameter": "parameter", "gradient": "gradient from before",
+    "state": "kept by the optimiser",
+}  # fmt: skip
