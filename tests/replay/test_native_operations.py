@@ -12,6 +12,12 @@ pytest.importorskip("llvmlite")
 
 from tinygrad_batch.replay.native import build
 
+
+@pytest.fixture(autouse=True)
+def _no_cache(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_BATCH_CACHE", "off")
+
+
 EXACT = {"float32": 3e-6, "float64": 1e-14}
 
 
