@@ -179,3 +179,25 @@ def test_updates_that_depend_on_each_other_stay_apart():
     builder.part = (0, 1)
     second = builder.add("subtract", q, builder.add("multiply", 0.1, builder.add("tanh", grad)))
     check(builder.program([], [grad], {p: first, q: second}), values)
+
+
+@pytest.mark.parametrize("axis", [(-2, -1), -1, (1, 3)])
+@pytest.mark.parametrize("op", ["sum", "max", "min", "mean"])
+def test_small_groups_of_elements_are_brought_together_one_by_one(op, axis):
+    builder = Builder()
+    x = builder.variable("x", (300, 2, 2, 2), "float64", "state")
+    values = {x: np.random.default_rng(0).normal(size=x.shape)}
+    values[x][0, 0, 0, 0] = np.nan
+    out = builder.add(op, builder.add("tanh", x), axis=axis, keepdims=False)
+    executable = check(builder.program([], [out]), values)
+    assert "None" not in executable.source  # no reduction
+
+
+@pytest.mark.parametrize(("size", "stride"), [((2, 2), (2, 2)), ((3, 3), (1, 1)), ((2, 1), (3, 2))])
+def test_windows_and_their_way_back(size, stride):
+    builder = Builder()
+    x = builder.variable("x", (3, 2, 6, 6), "float64", "input")
+    values = {x: np.random.default_rng(0).normal(size=x.shape)}
+    windows = builder.add("sliding_windows", x, size=size, stride=stride)
+    back = builder.add("add_windows", builder.add("tanh", windows), shape=x.shape, stride=stride)
+    check(builder.program([x], [builder.add("max", windows, axis=(-2, -1)), back, x]), values)

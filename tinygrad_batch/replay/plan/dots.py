@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...program import Instruction, Program, Variable
+import numpy as np
+
+from ...program import Instruction, Operand, Program, Variable
 from .ops import VIEWS, zero
 from .order import readers
 
@@ -54,6 +56,24 @@ def _factors(
         if v in makes and makes[v].op in VIEWS and makes[v].op != "reshape":
             return None
     return factors[0], factors[1]  # type: ignore[return-value]
+
+
+def looked_through(program: Program) -> Program:
+    """Return the program with a copy of each input that windows slide over.
+
+    Of an array that is known beforehand the windows are known as well; finding them takes longer than a copy.
+    """
+    copies: dict[Variable, Operand] = {}
+    for instruction in program.instructions:
+        x = instruction.inputs[0] if instruction.op == "sliding_windows" else None
+        if type(x) is Variable and x.kind == "input":
+            copies[x] = Variable(f"{x.name}.copy", x.shape, x.dtype)
+    if not copies:
+        return program
+    made = [
+        Instruction("astype", (x,), {"dtype": np.dtype(x.dtype)}, v) for x, v in copies.items() if type(v) is Variable
+    ]
+    return replace(program, instructions=(*made, *[i.renamed(copies) for i in program.instructions]))
 
 
 def masked(program: Program) -> Program:

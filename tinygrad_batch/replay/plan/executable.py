@@ -12,7 +12,7 @@ from ...program import Program, Variable
 from .arena import packed
 from .blocks import runs
 from .buffers import ALIGNED, Buffers, Slot
-from .dots import dots, masked
+from .dots import dots, looked_through, masked
 from .emit import compiled, emit, view_index
 from .facts import Facts
 from .kernels import fits
@@ -100,7 +100,7 @@ def build(program: Program, live: dict[Variable, np.ndarray]) -> Executable:
     Executable
     """
     merged = with_ones(packed(replace(program, instructions=program.instructions), live))
-    arranged = sunk(alive(masked(dots(merged.program))))
+    arranged = sunk(alive(looked_through(masked(dots(merged.program)))))
     # the arguments of the function are those of the program as it came
     arranged = _Arguments.of(arranged, program)
     facts = Facts(arranged, merged.live, fits)

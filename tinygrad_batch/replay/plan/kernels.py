@@ -41,6 +41,8 @@ def fits(instruction: Instruction) -> bool:
         return first.size > 0 and first.dtype == out.dtype and out.dtype in _FLOATS and first.shape != out.shape
     if instruction.op == "scatter_add":
         return basic(instruction.options.get("index", ()))
+    if instruction.op == "add_windows":
+        return first.dtype == out.dtype and int(np.prod(first.shape[len(out.shape) :])) <= 64
     if instruction.op == "concatenate":
         return all(v.dtype == out.dtype for v in given if type(v) is Variable)
     return True
@@ -81,9 +83,32 @@ def _sum_rows(writer: Writer, instruction: Instruction) -> None:
         _reduce(writer, x, out, 0, False)
 
 
-def _reduce(writer: Writer, x: Variable, out: Variable, axis: Any, keepdims: bool) -> None:
-    reduce = writer.keep(np.add.reduce, "f")
+def _reduce(writer: Writer, x: Variable, out: Variable, axis: Any, keepdims: bool, ufunc: np.ufunc = np.add) -> None:
+    axes = shapes.normal_axes(axis, len(x.shape))
+    array, place = writer.static(x), writer.static(out)
+    count = shapes.count(x.shape, axes)
+    if array is not None and place is not None and _few(axes, x, out, count):
+        _reduce_few(writer, array, place.reshape(shapes.kept_dims(x.shape, axes)), axes, ufunc)
+        return
+    reduce = writer.keep(ufunc.reduce, "f")
     writer.line(f"{reduce}({writer.array(x)}, {writer.keep(axis)}, None, {writer.array(out)}, {keepdims})")
+
+
+def _few(axes: tuple[int, ...], x: Variable, out: Variable, count: int) -> bool:
+    """Return whether so few elements are brought together, so often, that taking them one by one is faster."""
+    return len(x.shape) - 1 in axes and 1 < count <= 16 and 40 * out.size > count * (500 + 2 * out.size)
+
+
+def _reduce_few(writer: Writer, array: np.ndarray, place: np.ndarray, axes: tuple[int, ...], ufunc: np.ufunc) -> None:
+    sizes = [array.shape[axis] if axis in axes else 1 for axis in range(array.ndim)]
+    parts = []
+    for offset in np.ndindex(*sizes):
+        index = tuple([slice(k, k + 1) if axis in axes else slice(None) for axis, k in enumerate(offset)])
+        parts.append(writer.keep(array[index], "a"))
+    name, total = writer.keep(ufunc, "f"), writer.keep(place, "a")
+    writer.line(f"{name}({parts[0]}, {parts[1]}, out={total})")
+    for part in parts[2:]:
+        writer.line(f"{name}({total}, {part}, out={total})")
 
 
 def _axis(instruction: Instruction) -> Any:
@@ -96,6 +121,11 @@ def _sum(writer: Writer, instruction: Instruction) -> None:
     axis = _axis(instruction)
     if axis in (0, (0,)) and len(x.shape) == 2 and not keepdims:
         _sum_rows(writer, instruction)
+    elif len(x.shape) == 2 and axis in (1, -1, (1,), (-1,)) and _by_rows(place := writer.static(instruction.output)):
+        ones = writer.keep(writer.full(1.0, x.dtype, x.shape[1:]), "c")
+        out = writer.array(instruction.output) if place is None else writer.keep(place.reshape(-1), "a")
+        flat = ".reshape(-1)" if place is None else ""
+        writer.line(f"{writer.array(x)}.dot({ones}, {out}{flat})")
     else:
         _reduce(writer, x, instruction.output, axis, keepdims)
 
@@ -130,9 +160,7 @@ def _unbroadcast(writer: Writer, instruction: Instruction) -> None:
 def _extreme(ufunc: np.ufunc) -> Kernel:
     def kernel(writer: Writer, instruction: Instruction) -> None:
         keepdims = bool(instruction.options.get("keepdims", False))
-        x, out = writer.array(instruction.reads[0]), writer.array(instruction.output)
-        axis = writer.keep(_axis(instruction))
-        writer.line(f"{writer.keep(ufunc.reduce, 'f')}({x}, {axis}, None, {out}, {keepdims})")
+        _reduce(writer, instruction.reads[0], instruction.output, _axis(instruction), keepdims, ufunc)
 
     return kernel
 
@@ -210,6 +238,33 @@ def _pad(writer: Writer, instruction: Instruction) -> None:
     writer.line(f"{writer.array(out)}[{writer.keep(index)}] = {writer.array(x)}")
 
 
+def _add_windows(writer: Writer, instruction: Instruction) -> None:
+    x, out = instruction.reads[0], instruction.output
+    array, place = writer.static(x), writer.static(out)
+    if array is None or place is None:
+        options = writer.keep(dict(instruction.options), "o")
+        function = writer.keep(instruction.entry.compute, "f")
+        writer.line(f"{writer.array(out)}[...] = {function}({writer.array(x)}, **{options})")
+        return
+    size, places = x.shape[len(out.shape) :], _places(instruction)
+    stride = tuple(instruction.options.get("stride", ())) or (1,) * len(size)
+    apart = all(step >= window for step, window in zip(stride, size, strict=True))
+    if not apart or out.size != x.size:
+        writer.line(f"{writer.array(out)}.fill(0)")
+    add = writer.keep(np.add, "f")
+    for offset in np.ndindex(*size):
+        spots = zip(offset, places, stride, strict=True)
+        index: Any = (..., *[slice(start, start + count * step, step) for start, count, step in spots])
+        name, part = writer.keep(place[index], "a"), writer.keep(array[(..., *offset)], "a")
+        writer.line(f"{name}[...] = {part}" if apart else f"{add}({name}, {part}, {name})")
+
+
+def _places(instruction: Instruction) -> tuple[int, ...]:
+    """Return how many windows there are along each axis."""
+    x, out = instruction.reads[0].shape, instruction.output.shape
+    return x[2 * len(out) - len(x) : len(out)]
+
+
 ELEMENTWISE: dict[str, Kernel] = {"relu": _relu, "softplus": _softplus, "where": _where, "astype": _astype}
 KERNELS: dict[str, Kernel] = {
     **ELEMENTWISE,
@@ -224,4 +279,5 @@ KERNELS: dict[str, Kernel] = {
     "concatenate": _concatenate,
     "scatter_add": _scatter_add,
     "pad": _pad,
+    "add_windows": _add_windows,
 }
