@@ -284,8 +284,14 @@ def _pickers(entry: Op, plan: Plan) -> list[Callable[[tuple[Any, ...]], tuple[An
     """Return, for each rule, what picks the tuple it asks for out of (inputs..., output)."""
     values = (*entry.inputs, "y")
     places = [[values.index(name) for name in names] for names in plan.needs]
-    # a slice of the tuple is a tuple already; two places or more are one too
-    return [itemgetter(*p) if len(p) > 1 else itemgetter(slice(p[0], p[0] + 1) if p else slice(0)) for p in places]
+    # two places or more make a tuple already
+    return [itemgetter(*p) if len(p) > 1 else _PICKERS[p[0] if p else None] for p in places]
+
+
+_PICKERS: dict[int | None, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
+    None: lambda values: (),
+    **{place: itemgetter(slice(place, place + 1)) for place in range(4)},
+}
 
 
 def _unlike(x: np.ndarray, z: np.ndarray) -> bool:

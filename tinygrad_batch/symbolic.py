@@ -56,6 +56,11 @@ class Symbol:
         self._facts = facts
         self._truth = truth
 
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype."""
+        return self.variable.dtype
+
     def _made(self, op: str, *inputs: Any, **options: Any) -> Symbol:
         read = [v.variable if isinstance(v, Symbol) else operand(v) for v in inputs]
         return Symbol(self.builder, self.builder.add(op, *read, **options), self._facts)

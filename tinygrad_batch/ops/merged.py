@@ -66,7 +66,7 @@ mean_square = op(
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
     code="np.mean(({a} - {b}) ** 2)",
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],
-    da=lambda g, a, b: (a - b) * (g * (2 / (a.size or 1))),
-    db=lambda g, a, b: (b - a) * (g * (2 / (a.size or 1))),
+    da=lambda g, a, b: (a - b) * (2 / (a.size or 1)) * g,
+    db=lambda g, a, b: (b - a) * (2 / (a.size or 1)) * g,
     dtype=lambda a, b: np.result_type(a, b, np.float64 if np.result_type(a, b).kind in "iub" else np.result_type(a, b)),
 )  # fmt: skip

@@ -62,6 +62,15 @@ class Optimizer:
     @lr.setter
     def lr(self, lr: float) -> None:
         self._lr = float(not_negative("lr", lr))  # a NumPy number would widen the parameters
+        self._rate = np.array(self._lr)
+
+    def rate(self, value: np.ndarray) -> Any:
+        """Return the learning rate as NumPy multiplies it fastest with ``value``: of its dtype, without dimensions."""
+        if type(value) is not _ndarray:
+            return self._lr  # a symbol
+        if self._rate.dtype is not value.dtype:
+            self._rate = np.array(self._lr, value.dtype)
+        return self._rate
 
     @property
     def slots(self) -> tuple[str, ...]:

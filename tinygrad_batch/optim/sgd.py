@@ -62,8 +62,11 @@ class SGD(Optimizer):
 
     def update(self, step: int, value: np.ndarray, grad: np.ndarray, *kept: np.ndarray) -> None:
         """Take a step against the gradient, or along the velocity."""
+        rate = self._rate
+        if rate.dtype is not value.dtype:
+            rate = self.rate(value)
         if not kept and not self.weight_decay:
-            value -= self._lr * grad
+            value -= rate * grad
             return
         if self.weight_decay:
             grad = grad + self.weight_decay * value
@@ -72,7 +75,7 @@ class SGD(Optimizer):
             velocity *= self.momentum
             velocity += grad
             grad = grad + self.momentum * velocity if self.nesterov else velocity
-        value -= self._lr * grad
+        value -= rate * grad
 
     def formula(self, name: str, grad: str) -> str:
         """Return the step as a formula."""
