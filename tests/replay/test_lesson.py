@@ -250,6 +250,22 @@ def test_gradients_that_meet_on_the_way_add_up():
     assert text.count("added up") == 3
 
 
+def test_a_gradient_that_is_handed_on_keeps_its_name():
+    class Shift(nn.Module):
+        def __init__(self):
+            self.bias = nn.Parameter(np.ones((6, 4)))
+
+        def forward(self, x):
+            return x + self.bias
+
+    model = net(Shift())
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    text = check(model, optimizer, training(model, optimizer, nn.MSELoss()), X, Y)
+    assert "    db = dz2 " in text
+    assert "b -= lr * db " in text
+    assert '"b": db,' in text
+
+
 def test_a_shared_weight():
     layer = nn.Linear(4, 4, rng=0)
     model = nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(4, 2, rng=1))

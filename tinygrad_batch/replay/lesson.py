@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from dataclasses import dataclass
 from textwrap import wrap
 
-import numpy as np
-
 from ..errors import CompileError
-from ..program import Instruction, Operand, Program, Variable
+from ..program import Operand, Program, Variable
 from ..trace import Phase, Trace
+from .lesson_arguments import Arguments
 from .lesson_comments import Comments
 from .lesson_helpers import Helpers
 from .lesson_lines import Line, Lines
@@ -78,89 +76,20 @@ def to_numpy(trace: Trace) -> str:
     return _Lesson(trace, trace.program).text()
 
 
-@dataclass
-class Argument:
-    """An argument of the printed function."""
-
-    name: str
-    group: str
-    size: str
-    note: str
-    changed: bool = False
-
-
 class _Lesson:
     def __init__(self, trace: Trace, program: Program) -> None:
         self._trace = trace
         self._program = program
         self._names = Names(["gradients"])
-        self._arguments: list[Argument] = []
-        self._generators: dict[int, str] = {}
-        self._known: dict[Variable, str] = {}
         self._values = Values(trace, program, self._names)
-        self._first: dict[Variable, Instruction] = {}  # the instruction that reads a variable first
-        for instruction in program.instructions:
-            for v in instruction.reads:
-                self._first.setdefault(v, instruction)
-        self._enter()
+        self._arguments = Arguments(program, self._values, self._names)
         self._helpers = Helpers(self._names)
-        self._lines = Lines(program, self._values, Speller(self._helpers, self._constant, self._generator))
+        speller = Speller(self._helpers, self._arguments.constant, self._arguments.generator)
+        self._lines = Lines(program, self._values, speller)
         self._comments = Comments(trace, program, self._values)
         self._page = Page()
+        self._known = dict(self._arguments.names)
         self._name_lines()
-
-    # --- names -------------------------------------------------------------------------------------
-    def _enter(self) -> None:
-        """Name what the function is given."""
-        program = self._program
-        rank = {"input": 0, "parameter": 1, "gradient": 2, "state": 3, "number": 4}
-        entering = (*program.inputs, *program.living, *program.numbers)
-        for v in sorted(entering, key=lambda v: rank[v.kind]):
-            if v.kind == "gradient" and v not in self._first and v not in program.results:
-                continue
-            value = self._values.value(v)
-            slot = self._slot(v)
-            if value is not None:
-                name = self._values.called(value.id)
-            elif v.kind == "number":
-                name = self._names.take("t" if _COUNT.fullmatch(v.name) else v.name)
-            else:
-                name = self._names.take(slot or v.name)
-            self._known[v] = name
-            note = self._note(v) if value is None else ", ".join(filter(None, (value.note, value.path)))
-            size = "number" if v.kind == "number" else str(v.shape)
-            changed = v.kind in ("parameter", "state") and v in program.writes
-            self._arguments.append(Argument(name, v.kind, size, comment(note, 50), changed))
-
-    def _note(self, variable: Variable) -> str:
-        if variable.kind != "number":
-            return _NOTES[variable.kind]
-        if _COUNT.fullmatch(variable.name):
-            return "the number of this update: 1, 2, 3, ..."
-        first = self._first.get(variable)
-        step = None if first is None else self._values.step(first.step)
-        return "hyperparameter" if step is None else f"hyperparameter of {step.op}"
-
-    def _slot(self, variable: Variable) -> str:
-        """Return the name of what an optimiser keeps for a parameter, or nothing."""
-        first = self._first.get(variable)
-        step = None if first is None else self._values.step(first.step)
-        if variable.kind != "state" or first is None or first.part is None or step is None:
-            return ""
-        parameter = self._values.called(step.results[first.part[1]].value)
-        return f"{variable.name.rstrip('0123456789')}_{parameter}"
-
-    def _constant(self, array: np.ndarray, name: str) -> ast.expr:
-        taken = self._names.take(name)
-        note = f"constant of the captured batch, {array.dtype}"
-        self._arguments.append(Argument(taken, "constant", str(array.shape), note))
-        return ast.Name(taken, ast.Load())
-
-    def _generator(self, generator: np.random.Generator) -> ast.expr:
-        if id(generator) not in self._generators:
-            name = self._generators[id(generator)] = self._names.take("rng")
-            self._arguments.append(Argument(name, "generator", "", "draws random numbers: np.random.default_rng()"))
-        return ast.Name(self._generators[id(generator)], ast.Load())
 
     def _name_lines(self) -> None:
         """Name what the lines compute."""
@@ -206,14 +135,15 @@ class _Lesson:
         """Return the whole module."""
         self._body()
         self._late()
-        ends = self._returned()
+        gradients = self._gradients()
+        ends = self._returned(gradients)
         self._page.close()
         body = [*self._page.lines, "", *ends] if self._page.lines else ends
         modules = [f"import {name}" for name in sorted(self._helpers.modules)]
         modules += ["", "import numpy as np"] if modules else ["import numpy as np"]
         helpers = [part for text in self._helpers.texts for part in ("", "", *text.strip().splitlines())]
         parts = ['"""One batch of training as plain NumPy, printed by tinygrad_batch."""', "", *modules, *helpers]
-        parts += ["", "", *self._signature(), *self._docstring(), *body]
+        parts += ["", "", *self._arguments.signature(), *self._docstring(bool(gradients)), *body]
         return "\n".join(line.rstrip() for line in parts) + "\n"
 
     def _body(self) -> None:
@@ -284,10 +214,9 @@ class _Lesson:
         gradients = [to for v, to in self._program.writes.items() if v.kind == "gradient"]
         return [*self._program.outputs, *gradients]
 
-    def _returned(self) -> list[str]:
+    def _returned(self, gradients: dict[str, str]) -> list[str]:
         """Return the last lines: what the batch is for, and the gradients."""
         outputs = [self._operand(v) for v in self._program.outputs]
-        gradients = self._gradients()
         if not gradients:
             return [f"    return {', '.join(outputs)}".rstrip()]
         pairs = ", ".join(f'"{name}": {what}' for name, what in gradients.items())
@@ -301,50 +230,32 @@ class _Lesson:
     def _gradients(self) -> dict[str, str]:
         """Return what the gradients are called after, and what they are in the end."""
         found = {}
-        leaves = {v.name: self._known[v] for v in self._known if v.kind == "parameter"}
+        late = {
+            to
+            for to in self._results()
+            if isinstance(to, Variable) and self._lines.arrays(to) & self._lines.late.keys()
+        }
+        leaves = {v.name: v for v in self._known if v.kind == "parameter"}
         for v, to in self._program.writes.items():
             if v.kind == "gradient":
-                name = leaves.get(v.name.removesuffix("_grad")) or self._known.get(v) or self._names.take(v.name)
-                found[name] = self._operand(to)
+                leaf = leaves.get(v.name.removesuffix("_grad"))
+                name = self._known.get(v) or self._names.take(v.name) if leaf is None else self._known[leaf]
+                handed_on = None if leaf is None or to in late else self._values.handed_on(leaf, to)
+                found[name] = self._operand(to) if handed_on is None else self._values.called(handed_on)
         return found
 
-    # --- the head ----------------------------------------------------------------------------------
-    def _signature(self) -> list[str]:
-        names = [argument.name for argument in self._arguments]
-        short = f"def step({', '.join(names)}):"
-        if len(short) <= PAGE:
-            return [short]
-        lines = []
-        for group in dict.fromkeys(argument.group for argument in self._arguments):
-            text = ", ".join(a.name for a in self._arguments if a.group == group)
-            lines += [f"    {line}" for line in wrap(f"{text},", PAGE - 4)]
-        return ["def step(", *lines, "):"]
-
-    def _docstring(self) -> list[str]:
+    def _docstring(self, gradients: bool) -> list[str]:
         counts = [(len(self._trace.phase(phase)), phase) for phase in _PHASES]
         each = [f"{count} {phase}" for count, phase in counts if count]
         steps = f"steps: {', '.join(each)}" if each else "the operations in order"
         dtypes = sorted({v.dtype for v in (*self._program.inputs, *self._program.living)})
         kind = f"The arrays are {' and '.join(dtypes) or 'none'}"
-        changed = any(a.changed for a in self._arguments)
-        lines = [f'"""Run one batch, {steps}.', ""]
-        lines += [f"{kind}; those marked with a star are changed in place." if changed else f"{kind}."]
-        rows = [("*" if a.changed else "", a.name, a.size, a.note) for a in self._arguments]
-        wide = [max(len(row[i]) for row in rows) for i in range(3)] if rows else [0] * 3
-        table = [f"{star:1} {name:{wide[1]}}  {size:{wide[2]}}  {note}".rstrip() for star, name, size, note in rows]
-        lines += ["", *table] if table else []
-        lines += ["", f"Returns {self._returns()}.", '"""']
-        return [f"    {line}" for line in lines]
-
-    def _returns(self) -> str:
+        changed = any(argument.changed for argument in self._arguments.all)
+        arrays = f"{kind}; those marked with a star are changed in place." if changed else f"{kind}."
         outputs = ", ".join(self._operand(v) for v in self._program.outputs)
-        gradients = "a dict of the gradients" if self._gradients() else ""
-        return " and ".join(filter(None, (outputs, gradients))) or "nothing"
+        returns = " and ".join(filter(None, (outputs, "a dict of the gradients" if gradients else "")))
+        lines = [f'"""Run one batch, {steps}.', "", arrays, "", *self._arguments.table(), ""]
+        return [f"    {line}" for line in (*lines, f"Returns {returns or 'nothing'}.", '"""')]
 
 
-_COUNT = re.compile(r"t\d*")  # what a program calls the count of updates
 _PHASES: tuple[Phase, ...] = ("forward", "backward", "update")
-_NOTES = {
-    "input": "given with each batch", "parameter": "parameter", "gradient": "gradient from before",
-    "state": "kept by the optimiser",
-}  # fmt: skip

@@ -130,6 +130,12 @@ class Values:
         if value in self._aliased:
             self._fixed.setdefault(self.holds[value], self.called(value))
 
+    def handed_on(self, leaf: Variable, gradient: object) -> int | None:
+        """Return the value that is the gradient of a leaf, if it is another name for a variable."""
+        of = self._of.get(leaf)
+        found = [v for v in self._aliased if self.trace.values[v].gradient_of == of and self.holds[v] is gradient]
+        return found[0] if found else None
+
     def alias(self, variable: Variable) -> str:
         """Return what a variable is called in the step that was reached, if that is not its own name."""
         return self._fixed.get(variable, "")
