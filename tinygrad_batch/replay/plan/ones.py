@@ -76,7 +76,7 @@ class _Writing:
         self.grads: dict[Variable, tuple[Variable, Variable]] = {}  # of a weight: that of both, that of the bias
 
     def forward(self, instruction: Instruction, x: Variable, weight: Variable, bias: Variable) -> None:
-        """Merge bias and weight, if the gradients of both can be merged as well."""
+        """Merge bias and weight, and in small products the gradients of both."""
         grads = self._gradients(x, weight, bias) if x.size * bias.size <= LARGEST_PRODUCT else None
         rows, out = x.shape[0], instruction.output
         added: list[Instruction] = []
