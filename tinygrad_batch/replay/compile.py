@@ -20,7 +20,7 @@ from .epochs import Collected, run_epoch
 from .gate import MISS
 from .purity import check_pure
 from .record import record
-from .structure import Place, fixed, flatten, rebuild
+from .structure import Place, fixed, flatten, named, rebuild
 from .weigh import StepMemory
 
 
@@ -175,7 +175,8 @@ class CompiledStep:
         self._checked = True
         tensors = [_given(value) for value in given]
         arguments, options = rebuild(structure, tensors)
-        recorder, result, made = record(self.function, arguments, options, tensors)
+        names = [name for part, item in _called(self.function, *structure) for name in named(item, part)]
+        recorder, result, made = record(self.function, arguments, options, tensors, names)
         program = recorder.finish([recorder.value_of(tensor) for tensor in made])
         flat = structure == (tuple([Place(i) for i in range(len(given))]), {})
         entry = Entry(self.settings, self._gradients, function, recorder, program, signature, tensors, result, flat)
@@ -280,3 +281,10 @@ def _given(value: Any) -> Tensor:
         )
     tensor = asarray(value)
     return tensor.detach() if tensor is value else tensor
+
+
+def _called(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return the arguments with the names that the function has for them."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    known = code.co_varnames[hasattr(function, "__func__") : code.co_argcount] if code else ()
+    return [*zip([*known, *["x"] * len(arguments)], arguments, strict=False), *options.items()]

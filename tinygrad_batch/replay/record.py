@@ -60,12 +60,12 @@ class StrictRecorder(Recorder):
         if reason:
             refuse(reason, "Leave this step eager")
 
-    def give(self, tensors: Sequence[Tensor]) -> None:
-        """Take note of what the caller gives."""
-        for tensor in tensors:
+    def give(self, tensors: Sequence[Tensor], names: Sequence[str]) -> None:
+        """Take note of what the caller gives, and what the function calls it."""
+        for tensor, name in zip(tensors, names, strict=True):
             array = tensor._data
             self._rows = array.shape[0] if self._rows is None and array.ndim else self._rows
-            value = self._add("data", tensor._name or "x", array, tensor=tensor, per_row=array.ndim > 0)
+            value = self._add("data", tensor._name or name, array, tensor=tensor, per_row=array.ndim > 0)
             self.scribe.enter(value.id, array, "input", tensor)
             self._known_as(tensor, value.id)
             self._by_array[id(array)] = value.id
@@ -133,9 +133,13 @@ def where() -> str:
 
 
 def record(
-    function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], given: Sequence[Tensor]
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+    given: Sequence[Tensor],
+    names: Sequence[str],
 ) -> tuple[StrictRecorder, Any, list[Tensor]]:
-    """Run a step once, as it is, and take note of everything.
+    """Run a step once, as it is, and take note of everything; the given tensors have names to read.
 
     Returns
     -------
@@ -151,7 +155,7 @@ def record(
         If the step does something that cannot be replayed.
     """
     recorder = StrictRecorder()
-    recorder.give(given)
+    recorder.give(given, names)
     with state.switch(recorder=recorder):
         result = function(*arguments, **options)
     structure, tensors = flatten(result)

@@ -60,6 +60,18 @@ def flatten(value: Any, arrays_too: bool = False) -> tuple[Any, list[Any]]:
     return walk(value), found
 
 
+def named(structure: Any, name: str = "x") -> Iterator[str]:
+    """Yield a name for every place in a structure: the key of the dict it is in, or ``name``."""
+    if type(structure) is Place:
+        yield name
+    elif type(structure) is dict:
+        for key, item in structure.items():
+            yield from named(item, str(key))
+    elif isinstance(structure, (tuple, list)):
+        for item in structure:
+            yield from named(item, name)
+
+
 def rebuild(structure: Any, values: Sequence[Any]) -> Any:
     """Return a structure with ``values`` in the places where tensors were."""
     if type(structure) is Place:
