@@ -28,9 +28,8 @@ _FASTCALL = 0x0080
 API = {
     "PyTuple_New": "ptr (i64)", "PyTuple_SetItem": "i32 (ptr, i64, ptr)", "Py_IncRef": "void (ptr)",
     "Py_DecRef": "void (ptr)", "PyFloat_AsDouble": "double (ptr)", "PyErr_CheckSignals": "i32 ()",
-    "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)",
+    "PyObject_Vectorcall": "ptr (ptr, ptr, i64, ptr)", "PyMem_RawMalloc": "ptr (i64)", "PyMem_RawFree": "void (ptr)",
 }  # fmt: skip
-OBJECTS = ("array type", "float type", "slow", "new array")  # entries of the frame, before those of the dtypes
 
 
 def results(program: Program) -> list[Variable]:
@@ -40,7 +39,12 @@ def results(program: Program) -> list[Variable]:
 
 def dtypes(program: Program) -> list[str]:
     """Return the dtypes of what goes in and comes out."""
-    return sorted({v.dtype for v in (*program.inputs, *results(program))})
+    return sorted({v.dtype for v in (*program.inputs, *results(program))} | {"intp"})
+
+
+def objects(program: Program) -> list[str]:
+    """Return the objects whose addresses stand in the frame: what is compared with, called and returned."""
+    return ["array type", "float type", "slow", "none", "new array", *dtypes(program)]
 
 
 @cache
@@ -74,10 +78,8 @@ def new_array() -> int:
 def fill(frame: Frame, table: np.ndarray, program: Program, slow: Callable[..., Any]) -> None:
     """Write into the frame what the built-in compares with and calls; all of it lives on elsewhere."""
     start = frame.starts["object"]
-    given = [id(np.ndarray), id(float), id(slow), new_array()]
+    given = [id(np.ndarray), id(float), id(slow), id(None), new_array(), *[id(np.dtype(n)) for n in dtypes(program)]]
     table[start : start + len(given)] = given
-    for i, name in enumerate(dtypes(program), start + len(given)):
-        table[i] = id(np.dtype(name))
 
 
 def builtin(address: int, owner: Any, name: str) -> tuple[Callable[..., Any], Any]:
@@ -95,27 +97,33 @@ def builtin(address: int, owner: Any, name: str) -> tuple[Callable[..., Any], An
 
 
 # --- the text ----------------------------------------------------------------------------------------
-class _Text:
-    """Lines of the built-in, with names that do not repeat."""
+class Text:
+    """Lines of a built-in, with names that do not repeat."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, program: Program, frame: Frame) -> None:
         self.lines: list[str] = []
-        self.frame = frame
+        self.program, self.frame = program, frame
         self._count = 0
+        first = frame.starts["object"]
+        self.objects = {name: first + i for i, name in enumerate(objects(program))}
 
     def let(self, text: str) -> str:
+        """Write what gives a value."""
         self._count += 1
         self.lines.append(f"  %e{self._count} = {text}")
         return f"%e{self._count}"
 
     def read(self, pointer: str, offset: int, kind: str = "ptr") -> str:
+        """Read a number of bytes behind an address."""
         place = self.let(f"getelementptr i8, ptr {pointer}, i64 {offset}")
         return self.let(f"load {kind}, ptr {place}")
 
     def entry(self, number: int, kind: str = "ptr") -> str:
+        """Read an entry of the frame."""
         return self.read("%frame", 8 * number, kind)
 
     def put(self, number: int, value: str, kind: str = "ptr") -> None:
+        """Write an entry of the frame."""
         place = self.let(f"getelementptr i8, ptr %frame, i64 {8 * number}")
         self.lines.append(f"  store {kind} {value}, ptr {place}")
 
@@ -126,54 +134,87 @@ class _Text:
         self.lines.append(f"next{self._count}:")
 
     def equal(self, kind: str, a: str, b: object, target: str) -> None:
+        """Go to a block unless two values are equal."""
         self.unless(self.let(f"icmp eq {kind} {a}, {b}"), target)
 
+    def object(self, name: str) -> str:
+        """Read the address of an object."""
+        return self.entry(self.objects[name])
 
-def _bytes(v: Variable) -> int:
+    def argument(self, number: int) -> str:
+        """Read an argument."""
+        return self.read("%given", 8 * number)
+
+    def number(self, number: int) -> str:
+        """Read an argument that is a float."""
+        given = self.argument(number)
+        self.equal("ptr", self.read(given, _TYPE), self.object("float type"), "slow")
+        return self.let(f"call double @tb_PyFloat_AsDouble(ptr {given})")
+
+    def array(self, given: str, dtype: str, shape: tuple[int | None, ...]) -> str:
+        """Check an array, but for the lengths that are None, and read where its elements are."""
+        self.equal("ptr", self.read(given, _TYPE), self.object("array type"), "slow")
+        self.equal("ptr", self.read(given, _DESCR), self.object(dtype), "slow")
+        self.equal("i32", self.read(given, _NDIM, "i32"), len(shape), "slow")
+        for axis, n in enumerate(shape):
+            if n is not None:
+                self.equal("i64", self.length(given, axis), n, "slow")
+        self.equal("i32", self.let(f"and i32 {self.read(given, _FLAGS, 'i32')}, {_PLAIN}"), _PLAIN, "slow")
+        return self.read(given, _DATA, "i64")
+
+    def length(self, given: str, axis: int) -> str:
+        """Read the length of an axis."""
+        return self.read(self.read(given, _SHAPE), 8 * axis, "i64")
+
+    def apart(self, data: str, size: str) -> None:
+        """Check that memory is not shared with anything living, which changes on the way."""
+        for j, living in enumerate(self.program.living):
+            if nbytes(living):
+                distance = self.let(f"sub i64 {data}, {self.entry(self.frame.starts['living'] + j, 'i64')}")
+                end = self.let(f"add i64 {distance}, {size}")
+                limit = self.let(f"add i64 {size}, {nbytes(living)}")
+                # as unsigned numbers: before the living one by its whole size, or behind it
+                overlap = self.let(f"icmp ult i64 {self.let(f'sub i64 {end}, 1')}, {self.let(f'sub i64 {limit}, 1')}")
+                self.unless(self.let(f"xor i1 {overlap}, true"), "slow")
+
+    def tuple(self) -> str:
+        """Make the tuple of results."""
+        result = self.let(f"call ptr @tb_PyTuple_New(i64 {len(self.program.outputs)})")
+        self.unless(self.let(f"icmp ne ptr {result}, null"), "none")
+        return result
+
+    def result(self, into: str, number: int, v: Variable, ndim: int, shape: str) -> str:
+        """Make an array, put it into the tuple of results, and return where its elements are."""
+        descr = self.object(v.dtype)
+        self.lines.append(f"  call void @tb_Py_IncRef(ptr {descr})")
+        new = self.let(
+            f"call ptr {self.object('new array')}(ptr {self.object('array type')}, ptr {descr}, i32 {ndim}, "
+            f"ptr {shape}, ptr null, ptr null, i32 0, ptr null)"
+        )
+        self.unless(self.let(f"icmp ne ptr {new}, null"), "drop")
+        self.let(f"call i32 @tb_PyTuple_SetItem(ptr {into}, i64 {number}, ptr {new})")
+        return self.read(new, _DATA)
+
+
+def nbytes(v: Variable) -> int:
+    """Return the bytes of the elements."""
     return v.size * np.dtype(v.dtype).itemsize
 
 
 def enter_text(program: Program, frame: Frame, step: str) -> str:
     """Return the text of the built-in that runs one batch: ``(self, arguments, count) -> tuple``."""
-    t = _Text(frame)
-    first = frame.starts["object"]
-    kinds = {name: first + len(OBJECTS) + i for i, name in enumerate(dtypes(program))}
+    t = Text(program, frame)
     count = len(program.inputs) + len(program.numbers)
     t.equal("i64", "%count", count, "slow")
-    array_type = t.entry(first)
     data = []
     for i, v in enumerate(program.inputs):
-        given = t.read("%given", 8 * i)
-        t.equal("ptr", t.read(given, _TYPE), array_type, "slow")
-        t.equal("ptr", t.read(given, _DESCR), t.entry(kinds[v.dtype]), "slow")
-        t.equal("i32", t.read(given, _NDIM, "i32"), len(v.shape), "slow")
-        lengths = t.read(given, _SHAPE)
-        for axis, n in enumerate(v.shape):
-            t.equal("i64", t.read(lengths, 8 * axis, "i64"), n, "slow")
-        t.equal("i32", t.let(f"and i32 {t.read(given, _FLAGS, 'i32')}, {_PLAIN}"), _PLAIN, "slow")
-        data.append(t.read(given, _DATA, "i64"))
-        for j, living in enumerate(program.living):
-            if _bytes(living) and _bytes(v):  # memory shared with what is written would change on the way
-                apart = t.let(f"sub i64 {data[-1]}, {t.entry(frame.starts['living'] + j, 'i64')}")
-                moved = t.let(f"add i64 {apart}, {_bytes(v) - 1}")
-                t.unless(t.let(f"icmp uge i64 {moved}, {_bytes(living) + _bytes(v) - 1}"), "slow")
-    numbers = []
-    for i in range(len(program.numbers)):
-        given = t.read("%given", 8 * (len(program.inputs) + i))
-        t.equal("ptr", t.read(given, _TYPE), t.entry(first + 1), "slow")
-        numbers.append(t.let(f"call double @tb_PyFloat_AsDouble(ptr {given})"))
-    result = t.let(f"call ptr @tb_PyTuple_New(i64 {len(program.outputs)})")
-    t.unless(t.let(f"icmp ne ptr {result}, null"), "none")
+        data.append(t.array(t.argument(i), v.dtype, v.shape))
+        if nbytes(v):
+            t.apart(data[-1], str(nbytes(v)))
+    numbers = [t.number(len(program.inputs) + i) for i in range(len(program.numbers))]
+    result = t.tuple()
     for i, v in enumerate(results(program)):
-        descr = t.entry(kinds[v.dtype])
-        t.lines.append(f"  call void @tb_Py_IncRef(ptr {descr})")
-        new = t.let(
-            f"call ptr {t.entry(first + 3)}(ptr {array_type}, ptr {descr}, i32 {len(v.shape)}, "
-            f"ptr @shape{i}, ptr null, ptr null, i32 0, ptr null)"
-        )
-        t.unless(t.let(f"icmp ne ptr {new}, null"), "drop")
-        t.let(f"call i32 @tb_PyTuple_SetItem(ptr {result}, i64 {i}, ptr {new})")
-        t.put(frame.starts["output"] + i, t.read(new, _DATA))
+        t.put(frame.starts["output"] + i, t.result(result, i, v, len(v.shape), f"@shape{i}"))
     for i, pointer in enumerate(data):  # not before: making the results may run other Python code
         t.put(frame.starts["input"] + i, pointer, "i64")
     for v, number in zip(program.numbers, numbers, strict=True):
@@ -196,95 +237,10 @@ def enter_text(program: Program, frame: Frame, step: str) -> str:
         "none:",
         "  ret ptr null",
         "slow:",
-        f"  %there = getelementptr i8, ptr %frame, i64 {8 * (first + 2)}",
+        f"  %there = getelementptr i8, ptr %frame, i64 {8 * t.objects['slow']}",
         "  %function = load ptr, ptr %there",
         "  %answer = call ptr @tb_PyObject_Vectorcall(ptr %function, ptr %given, i64 %count, ptr null)",
         "  ret ptr %answer",
-        "}",
-    ])  # fmt: skip
-
-
-def epoch_text(program: Program, frame: Frame, step: str) -> str:
-    """Return the text of the function that runs many batches: ``(frame, table) -> batches that ran``.
-
-    The table holds the number of batches; the address of the order, or 0; for each input the addresses
-    of all rows and of room for a batch; for each output the address of its results; for each number its
-    value, and what is added to it after each batch. All entries of the frame are written in every batch, for
-    a signal that is handled between two may run the same program.
-    """
-    lines = [
-        "define i64 @epoch(ptr %frame, ptr %table) nounwind {", "entry:",
-        "  %batches = load i64, ptr %table",
-        "  %p.order = getelementptr i64, ptr %table, i64 1", "  %order = load ptr, ptr %p.order",
-        "  %ordered = icmp ne ptr %order, null",
-    ]  # fmt: skip
-    body: list[str] = []
-    place = 2
-    for i, v in enumerate(program.inputs):
-        batch, row = (v.shape[0], _bytes(v) // max(1, v.shape[0])) if v.shape else (1, _bytes(v))
-        for name in ("all", "room"):
-            lines += [f"  %p.{name}{i} = getelementptr i64, ptr %table, i64 {place}",
-                      f"  %{name}{i} = load ptr, ptr %p.{name}{i}"]  # fmt: skip
-            place += 1
-        slot = frame.starts["input"] + i
-        body += [
-            f"  %slot{i} = getelementptr i64, ptr %frame, i64 {slot}",
-            f"  br i1 %ordered, label %gather{i}, label %direct{i}",
-            f"direct{i}:",
-            f"  %from{i} = mul i64 %b, {batch * row}",
-            f"  %rows{i} = getelementptr i8, ptr %all{i}, i64 %from{i}",
-            f"  store ptr %rows{i}, ptr %slot{i}",
-            f"  br label %have{i}",
-            f"gather{i}:",
-            f"  store ptr %room{i}, ptr %slot{i}",
-            f"  %base{i} = mul i64 %b, {batch}",
-            f"  br label %row{i}",
-            f"row{i}:",
-            f"  %r{i} = phi i64 [0, %gather{i}], [%r{i}.next, %row{i}]",
-            f"  %n{i} = add i64 %base{i}, %r{i}",
-            f"  %w{i} = getelementptr i64, ptr %order, i64 %n{i}",
-            f"  %which{i} = load i64, ptr %w{i}",
-            f"  %s{i} = mul i64 %which{i}, {row}",
-            f"  %source{i} = getelementptr i8, ptr %all{i}, i64 %s{i}",
-            f"  %t{i} = mul i64 %r{i}, {row}",
-            f"  %target{i} = getelementptr i8, ptr %room{i}, i64 %t{i}",
-            f"  call void @llvm.memcpy.p0.p0.i64(ptr %target{i}, ptr %source{i}, i64 {row}, i1 false)",
-            f"  %r{i}.next = add i64 %r{i}, 1",
-            f"  %r{i}.more = icmp slt i64 %r{i}.next, {batch}",
-            f"  br i1 %r{i}.more, label %row{i}, label %have{i}",
-            f"have{i}:",
-        ]
-    for i, v in enumerate(results(program)):
-        lines += [f"  %p.out{i} = getelementptr i64, ptr %table, i64 {place}", f"  %out{i} = load ptr, ptr %p.out{i}"]
-        place += 1
-        body += [f"  %o{i} = mul i64 %b, {_bytes(v)}", f"  %result{i} = getelementptr i8, ptr %out{i}, i64 %o{i}",
-                 f"  %there{i} = getelementptr i64, ptr %frame, i64 {frame.starts['output'] + i}",
-                 f"  store ptr %result{i}, ptr %there{i}"]  # fmt: skip
-    for i, v in enumerate(program.numbers):
-        body += [f"  %p.now{i} = getelementptr double, ptr %table, i64 {place}",
-                 f"  %now{i} = load double, ptr %p.now{i}",
-                 f"  %p.number{i} = getelementptr double, ptr %frame, i64 {frame.numbers[v]}",
-                 f"  store double %now{i}, ptr %p.number{i}",
-                 f"  %p.up{i} = getelementptr double, ptr %table, i64 {place + 1}",
-                 f"  %up{i} = load double, ptr %p.up{i}", f"  %then{i} = fadd double %now{i}, %up{i}",
-                 f"  store double %then{i}, ptr %p.now{i}"]  # fmt: skip
-        place += 2
-    body.append(f"  call void @{step}(ptr %frame)")
-    return "\n".join([
-        *lines,
-        "  br label %turn",
-        "turn:",
-        "  %b = phi i64 [0, %entry], [%b.next, %go]",
-        *body,
-        "  %b.next = add i64 %b, 1",
-        "  %stop = call i32 @tb_PyErr_CheckSignals()",
-        "  %stopped = icmp ne i32 %stop, 0",
-        "  br i1 %stopped, label %done, label %go",
-        "go:",
-        "  %more = icmp slt i64 %b.next, %batches",
-        "  br i1 %more, label %turn, label %done",
-        "done:",
-        "  ret i64 %b.next",
         "}",
     ])  # fmt: skip
 
@@ -300,9 +256,4 @@ def declarations() -> set[str]:
 
 def sizes(program: Program) -> int:
     """Return how many entries of the frame the built-in needs."""
-    return len(OBJECTS) + len(dtypes(program))
-
-
-def table_size(program: Program) -> int:
-    """Return how many entries the table of an epoch has."""
-    return 2 + 2 * len(program.inputs) + len(program.outputs) + 2 * len(program.numbers)
+    return len(objects(program))

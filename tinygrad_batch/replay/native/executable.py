@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import CompileError
 from ...program import NUMBER, Instruction, Program, Variable, run_instruction
-from . import engine, entry
+from . import engine, entry, epochs
 from .cache import key, load, save
 from .module import Module, lower
 
@@ -187,7 +187,7 @@ class _State:
         numbers: Sequence[tuple[float, float]],
     ) -> None:
         """Run a whole program a few times; inputs come with room for a batch, numbers with what is added to them."""
-        table = np.zeros(entry.table_size(self.program), np.int64)
+        table = np.zeros(epochs.table_size(self.program), np.int64)
         addresses = [count, 0 if order is None else order.ctypes.data]
         addresses += [a.ctypes.data for pair in inputs for a in pair] + [a.ctypes.data for a in outputs]
         table[: len(addresses)] = addresses
@@ -265,12 +265,17 @@ class Executable:
         self.source = module.text
         self.nbytes = int(module.storage.total)
         self.enter = state.run
+        self._batches: Callable[..., tuple[np.ndarray, ...] | None] | None = None
         if state.whole and all(state.plain) and entry.fast_entry_fits():
             slow = state.run
             entry.fill(module.frame, state.table, state.program, slow)
             owner = state.table.view(_Owner)
             self.enter, definition = entry.builtin(state.loaded.address("enter"), owner, "enter")
             owner.keep = (state, slow, definition)
+            if epochs.can_run(state.program):
+                owner = state.table.view(_Owner)
+                self._batches, definition = entry.builtin(state.loaded.address("batches"), owner, "batches")
+                owner.keep = (state, slow, definition)
 
     def __call__(self, *given: Any) -> tuple[np.ndarray, ...]:
         """Run one batch."""
@@ -309,6 +314,11 @@ class Executable:
         """
         state = self._state
         program = state.program
+        steps = [1.0 if i in counting else 0.0 for i in range(len(numbers))]
+        if self._batches is not None:
+            done = self._batches(*arrays, order, *numbers, *steps)
+            if done is not None:
+                return done
         rows, batch = self._rows(arrays)
         if order is not None:
             order = np.ascontiguousarray(order, np.intp)
@@ -317,7 +327,6 @@ class Executable:
         batches = (rows if order is None else len(order)) // batch
         if len(numbers) != len(program.numbers):
             raise CompileError(f"the program takes {len(program.numbers)} numbers, not {len(numbers)}")
-        steps = [1.0 if i in counting else 0.0 for i in range(len(numbers))]
         outputs = [np.empty((batches, *v.shape), v.dtype) for v in program.outputs if isinstance(v, Variable)]
         if not state.whole or not all(state.plain):
             for b in range(batches):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...program import Instruction, Program
-from . import entry
+from . import entry, epochs
 from .choice import copied
 from .loops import Loops
 from .lowering import Graph
@@ -82,7 +82,9 @@ def lower(program: Program, machine: Machine, library: Callable[[Instruction], b
         steps.append("step0")
     if len(steps) == 1 and isinstance(steps[0], str):
         declarations |= entry.declarations() | {MEMCPY}
-        parts += [entry.epoch_text(graph.program, frame, steps[0]), entry.enter_text(graph.program, frame, steps[0])]
+        parts += [epochs.epoch_text(graph.program, frame, steps[0]), entry.enter_text(graph.program, frame, steps[0])]
+        if epochs.can_run(graph.program):
+            parts.append(epochs.batches_text(graph.program, frame))
     text = "\n\n".join([*sorted(declarations), *parts]) + "\n"
     return Module(text, graph, storage, frame, tuple(steps))
 
