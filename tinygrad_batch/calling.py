@@ -428,12 +428,39 @@ def ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndarr
         fixed = isinstance(entry.dtype, (type, np.dtype)) or not callable(entry.dtype)
         dtype = entry.dtype if fixed else entry.dtype(*arrays, **options)
     elif entry.elementwise:
-        with np.errstate(all="ignore"):
-            ones = [np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays]
-            dtype = np.result_type(entry.compute(*ones, **options))
+        dtype = _elementwise_dtype(entry, arrays, options)
     else:
         dtype = np.result_type(*arrays)
-    return np.broadcast_to(np.zeros((), dtype), shape)
+    return stand_in(shape, dtype)
+
+
+_NOTHING = bytes(64)
+_dtypes: dict[tuple[Any, ...], np.dtype[Any]] = {}
+_names: dict[np.dtype[Any], str] = {}
+
+
+def stand_in(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Return an array of zeros that takes no memory: it never steps on."""
+    return np.ndarray(shape, dtype, _NOTHING, 0, (0,) * len(shape))
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, such as ``float32``; NumPy takes its time over it."""
+    name = _names.get(dtype)
+    if name is None:
+        name = _names[dtype] = str(dtype)
+    return name
+
+
+def _elementwise_dtype(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.dtype[Any]:
+    """Return the dtype of an elementwise result, which depends on dtypes and on Python's number types alone."""
+    key = (entry, *[a.dtype if isinstance(a, _ndarray) else type(a) for a in arrays])
+    dtype = None if options else _dtypes.get(key)
+    if dtype is None:
+        with np.errstate(all="ignore"):
+            ones = [np.ones((), a.dtype) if isinstance(a, _ndarray) else a for a in arrays]
+            dtype = _dtypes[key] = np.result_type(entry.compute(*ones, **options))
+    return dtype
 
 
 def _named(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Name:

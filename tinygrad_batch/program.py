@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .calling import ghost
+from .calling import dtype_name, ghost, stand_in
 from .errors import CompileError
 from .op import TABLE, Op
 
@@ -198,7 +198,7 @@ class Builder:
 
     def variable(self, name: str, shape: Sequence[int], dtype: Any, kind: Kind) -> Variable:
         """Return a variable that no instruction computes."""
-        return Variable(self.unique(name), tuple(shape), dtype if dtype == NUMBER else str(np.dtype(dtype)), kind)
+        return Variable(self.unique(name), tuple(shape), dtype if dtype == NUMBER else dtype_name(np.dtype(dtype)), kind)
 
     def constant(self, value: np.ndarray, name: str = "c1") -> Variable:
         """Return a variable with a copy of an array."""
@@ -240,15 +240,15 @@ def inferred(entry: Op, inputs: Sequence[Operand], options: Mapping[str, Any]) -
     """Return shape and dtype of what an operation gives; an operation on numbers alone gives a number."""
     if not any(isinstance(v, Variable) and v.dtype != NUMBER for v in inputs):
         return (), NUMBER
-    stand_ins = [_stand_in(v) for v in inputs]
+    stand_ins = [_in_place_of(v) for v in inputs]
     out = ghost(entry, stand_ins, dict(entry.defaults) | dict(options))
-    return out.shape, str(out.dtype)
+    return out.shape, dtype_name(out.dtype)
 
 
-def _stand_in(operand: Operand) -> Any:
+def _in_place_of(operand: Operand) -> Any:
     if not isinstance(operand, Variable):
         return operand
-    return 1.0 if operand.dtype == NUMBER else np.broadcast_to(np.zeros((), operand.dtype), operand.shape)
+    return 1.0 if operand.dtype == NUMBER else stand_in(operand.shape, operand.dtype)
 
 
 def run_instruction(instruction: Instruction, values: Mapping[Variable, Any]) -> Any:
@@ -297,7 +297,7 @@ def _plain(option: Any) -> Any:
         return type(option)([_plain(part) for part in option])
     if isinstance(option, np.ndarray):
         return option.copy()
-    return str(np.dtype(option)) if isinstance(option, (np.dtype, type)) else option
+    return dtype_name(np.dtype(option)) if isinstance(option, (np.dtype, type)) else option
 
 
 def _shown(value: Any) -> str:

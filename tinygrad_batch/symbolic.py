@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .calling import operand, wrap
+from .calling import dtype_name, operand, stand_in, wrap
 from .errors import CompileError, TinygradBatchError
 from .op import NUMPY, Op, Plan
 from .program import NUMBER, Builder, Kind, Operand, Program, Variable
@@ -195,7 +195,7 @@ class Scribe:
     ) -> Variable:
         """Write a forward operation, and return what it computes."""
         self.builder.step = step
-        made = self.builder.append(op.name, operands, options, out.shape, str(out.dtype))
+        made = self.builder.append(op.name, operands, options, out.shape, dtype_name(out.dtype))
         self.variables[value] = made
         return made
 
@@ -208,13 +208,13 @@ class Scribe:
 
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Tensor, plan: Plan | None) -> None:
         """Write an operation inside a rule: while a rule runs on stand-ins, the scribe is the recorder."""
-        made = self.builder.append(op.name, [self._read(v) for v in operands], options, out.shape, str(out.dtype))
+        made = self.builder.append(op.name, [self._read(v) for v in operands], options, out.shape, dtype_name(out.dtype))
         self._tensors[made] = out
         self._stand_ins[id(out)] = made
 
     def _stand_in(self, variable: Variable) -> Tensor:
         if variable not in self._tensors:
-            tensor = wrap(np.broadcast_to(np.zeros((), variable.dtype), variable.shape))
+            tensor = wrap(stand_in(variable.shape, variable.dtype))
             self._tensors[variable] = tensor
             self._stand_ins[id(tensor)] = variable
         return self._tensors[variable]
