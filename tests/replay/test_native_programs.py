@@ -224,10 +224,14 @@ def test_arguments():
 def test_other_ways_in(monkeypatch):
     """Without the built-in, without BLAS, and with every product left to it."""
     program, values = training_step(dtype="float64", widths=(6, 70, 65, 3), rows=20)
-    entry.fast_entry_fits.cache_clear()
     monkeypatch.setattr(entry, "fast_entry_fits", lambda: False)
     step = follow(program, values, "float64")
     assert step.enter == step._state.run
+    rows = [np.concatenate([values[v]] * 2) for v in program.inputs]
+    slow = build(program, {v: values[v].copy() for v in program.living}).epoch(rows, np.arange(40), [0.1])
+    monkeypatch.undo()
+    fast = build(program, {v: values[v].copy() for v in program.living}).epoch(rows, np.arange(40), [0.1])
+    np.testing.assert_array_equal(slow[0], fast[0])
     monkeypatch.setattr(executable, "_OWN_BESIDE_THREADS", 0)
     monkeypatch.setattr(executable, "_own_products", lambda: 0)
     step = follow(program, values, "float64")
