@@ -55,9 +55,12 @@ class Arguments:
         self._give = names
         self._generators: dict[int, str] = {}
         self._first: dict[Variable, Instruction] = {}  # the instruction that reads a variable first
+        self._counted: dict[Variable, list[str]] = {}  # a count of updates: the parameters it is for
         for instruction in program.instructions:
             for v in instruction.reads:
                 self._first.setdefault(v, instruction)
+                if v.kind == "number" and _COUNT.fullmatch(v.name):
+                    self._counted.setdefault(v, []).append(self._updated(instruction))
         results = set(program.results)
         for v in sorted((*program.inputs, *program.living, *program.numbers), key=lambda v: _RANK[v.kind]):
             if v.kind != "gradient" or v in self._first or v in results:
@@ -80,19 +83,30 @@ class Arguments:
         if variable.kind != "number":
             return _NOTES[variable.kind]
         if _COUNT.fullmatch(variable.name):
-            return "the number of this update: 1, 2, 3, ..."
+            return f"the number of this update{self._of(variable)}: 1, 2, 3, ..."
         first = self._first.get(variable)
         step = None if first is None else self._values.step(first.step)
         return "hyperparameter" if step is None else f"hyperparameter of {step.op}"
 
+    def _of(self, count: Variable) -> str:
+        """Return which parameters a count of updates is for, if there are several counts."""
+        if len(self._counted) == 1:
+            return ""
+        return f" of {', '.join(dict.fromkeys(self._counted[count]))}"
+
     def _slot(self, variable: Variable) -> str:
         """Return the name of what an optimiser keeps for a parameter, or nothing."""
         first = self._first.get(variable)
-        step = None if first is None else self._values.step(first.step)
-        if variable.kind != "state" or first is None or first.part is None or step is None:
+        if variable.kind != "state" or first is None or first.part is None:
             return ""
-        parameter = self._values.called(step.results[first.part[1]].value)
-        return f"{variable.name.rstrip('0123456789')}_{parameter}"
+        return f"{variable.name.rstrip('0123456789')}_{self._updated(first)}"
+
+    def _updated(self, instruction: Instruction) -> str:
+        """Return the parameter that an instruction helps to update."""
+        step = self._values.step(instruction.step)
+        if step is None or instruction.part is None:
+            return "all"
+        return self._values.called(step.results[instruction.part[1]].value)
 
     def constant(self, array: np.ndarray, name: str) -> ast.expr:
         """Return the expression of an array too large to be printed."""

@@ -90,7 +90,7 @@ class Comments:
 
     # --- backward ----------------------------------------------------------------------------------
     def _rule(self, step: Step, line: Line) -> tuple[str, str]:
-        if line.variable.kind == "constant":
+        if line.variable.kind == "constant" and not line.alias:
             return "the backward pass begins", ""
         value = self._trace.values[line.value or 0]
         forward = self._values.step(step.forward)
