@@ -211,18 +211,18 @@ class CompiledStep:
         >>> tb.compile(lambda x: x.sum()).epoch(batches)
         tensor([8., 8., 4.])
         """
-        if isinstance(batches, DataIterator) and self.settings.backend == "native" and not batches.as_dict:
-            return run_epoch(batches, self, self._machine_for)
+        if isinstance(batches, DataIterator) and not batches.as_dict:
+            return run_epoch(batches, self, self._repeating)
         collected = Collected()
         for batch in batches:
             collected.add(self(**batch) if isinstance(batch, dict) else self(*batch))
         return collected.together()
 
-    def _machine_for(self, like: list[Any], batches: int) -> Entry | None:
-        """Return an entry that can run so many batches of these shapes and dtypes in one call."""
+    def _repeating(self, like: list[Any], batches: int) -> Entry | None:
+        """Return an entry that can run so many batches of these shapes and dtypes in one go."""
         if not state.plain:
             return None
-        found = next((e for e in self._entries if e.runs_epochs and e.shapes == like and e.holds()), None)
+        found = next((e for e in self._entries if e.repeats and e.shapes == like and e.holds()), None)
         self._hits += batches if found else 0
         return found
 

@@ -17,7 +17,7 @@ from ..symbolic import Living
 from ..tensor import Tensor
 from ..trace import Trace
 from .backends import BACKENDS, Executable
-from .gate import MISS, Gate
+from .gate import MISS, Gate, entrance
 from .passes import optimise
 from .purity import outside_names
 from .record import StrictRecorder, parts
@@ -248,11 +248,11 @@ class Entry:
         return result
 
     @property
-    def runs_epochs(self) -> bool:
-        """Whether the executable can run many batches in one call, each like the one before."""
-        return self.flat and not self.fresh and not self._added_to and hasattr(self.executable, "epoch")
+    def repeats(self) -> bool:
+        """Whether the program stays right from batch to batch, with nothing looked at in between."""
+        return self.flat and not self.fresh and not self._added_to
 
-    def epoch(self, arrays: Sequence[np.ndarray], rows: np.ndarray, batches: int) -> tuple[np.ndarray, ...]:
+    def epoch(self, arrays: Sequence[np.ndarray], order: np.ndarray, batches: int) -> tuple[np.ndarray, ...]:
         """Run full batches, cut from ``arrays`` by the numbers of their rows, and return the stacked outputs.
 
         The arguments must fit.
@@ -261,7 +261,23 @@ class Entry:
             self.bind()
         numbers = self.program.numbers
         counting = [i for i, variable in enumerate(numbers) if self.living[variable].key == "steps"]
-        outputs = self.executable.epoch(arrays, rows, [self.number(v) for v in numbers], counting)  # type: ignore[attr-defined]
+        first = [self.number(variable) for variable in numbers]
+        if hasattr(self.executable, "epoch"):
+            outputs: tuple[np.ndarray, ...] = self.executable.epoch(arrays, order, first, counting)
+            self._leave(batches)
+            return outputs
+        run, found = entrance(self.executable), []
+        try:
+            for rows in np.split(order, batches):
+                found.append(run(*[array.take(rows, axis=0) for array in arrays], *first))
+                for place in counting:
+                    first[place] += 1
+        finally:  # also after an error in the middle, such as a label that is no class
+            self._leave(len(found))
+        return tuple([np.stack(column) for column in zip(*found, strict=True)])
+
+    def _leave(self, batches: int) -> None:
+        """Leave gradients and counts where the user expects them, after so many batches."""
         for node, array in self._left:
             node.grad = array
         for tensor in self.cleared:
@@ -270,7 +286,6 @@ class Entry:
             for place in places:
                 optimizer.learned[place].steps += batches
             optimizer.mark()
-        return outputs
 
     def returned(self, arrays: Sequence[np.ndarray]) -> Any:
         """Return what the step returns, from the outputs of its program."""

@@ -1,4 +1,4 @@
-"""A whole epoch at once: one call of machine code runs all full batches."""
+"""A whole epoch at once: its conditions are looked at once, and machine code runs it in one call."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Collected:
 def run_epoch(
     batches: DataIterator[Any], step: Callable[..., Any], entry_for: Callable[[list[Any], int], Entry | None]
 ) -> Any:
-    """Run a step on every batch of the current epoch of an iterator, the full batches in one call.
+    """Run a step on every batch of the current epoch of an iterator, the full batches in one go.
 
     Parameters
     ----------
