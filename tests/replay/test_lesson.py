@@ -392,6 +392,17 @@ def test_what_is_returned_is_not_overwritten():
     assert (found, after) == ([[[5], [7]], [5, 7]], {"w": [4, 6]})
 
 
+def test_what_a_parameter_became_is_not_overwritten():
+    builder, w = living("w")
+    new = builder.add("subtract", w, 1.0)
+    builder.part = (0, 0)
+    part = builder.add("multiply", new, 2.0)
+    out = builder.add("add", part, part)
+    text, found, after = run(builder.program([], [out], {w: new}), w=[5, 7])
+    assert (found, after) == ([16, 24], {"w": [4, 6]})
+    assert "w -= 1.0" in text
+
+
 def test_writes_that_cross():
     builder, a, b = living("a", "b")
     _, _, after = run(builder.program([], [], {a: b, b: a}), a=[1, 2], b=[3, 4])

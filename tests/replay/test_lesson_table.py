@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from lessons import load
 
+from tinygrad_batch.errors import CompileError
 from tinygrad_batch.op import TABLE, op
 from tinygrad_batch.program import NUMBER, Builder
 from tinygrad_batch.replay.lesson import to_numpy
@@ -118,7 +119,8 @@ def _scaled(x, by=2.0):
     return _twice(by) * x * FACTOR
 
 
-def _twice(value):
+def _twice(value: float) -> float:
+    # no more, no less
     return value * 2
 
 
@@ -130,19 +132,19 @@ def test_a_function_that_stands_on_its_own_is_printed(own_operation):
     text = to_numpy(Trace(program=builder.program([x], [builder.add("cube", builder.add("scaled", x, by=5.0))])))
     assert "def cube(x):\n    return x ** 3\n" in text
     assert "def scaled(x, by=2.0):\n    # the factor first\n    return twice(by) * x * FACTOR\n" in text
+    assert "def twice(value):\n    # no more, no less\n    return value * 2\n" in text
     assert "cube(scaled(x, by=5.0))" in text
     np.testing.assert_allclose(load(text)(np.array([1.0, 2.0])), np.array([30.0, 60.0]) ** 3)
 
 
 def test_a_function_that_needs_more_than_numpy_is_refused(own_operation):
-    from tinygrad_batch.errors import CompileError
-
     outside = [1.0]
     own_operation("leaning", lambda x: x * outside[0])
     own_operation("paper", _leaning, code="np.tanh({x}) * {x}")
     own_operation("lost", eval("lambda x: x * 2"))
-    for name in ("leaning", "lost"):
-        with pytest.raises(CompileError, match="code="):
+    own_operation("outer", _leaning)
+    for name, why in {"leaning": "'outside', which is not NumPy", "outer": "'TABLE'", "lost": "the source"}.items():
+        with pytest.raises(CompileError, match=f"{why}.*code="):
             to_numpy(Trace(program=program_of(name, [np.ones(2)], {})[0]))
     assert "return np.tanh(v0) * v0" in to_numpy(Trace(program=program_of("paper", [np.ones(2)], {})[0])).replace(
         "out = ", "return "
@@ -151,6 +153,25 @@ def test_a_function_that_needs_more_than_numpy_is_refused(own_operation):
 
 def _leaning(x):
     return TABLE["tanh"].run(x) * x
+
+
+def test_a_number_in_the_place_of_an_array():
+    program, _ = program_of("concatenate", [np.ones(2), np.ones(2)], {})
+    builder = Builder()
+    x = builder.variable("x", (2,), "float64", "input")
+    lr = builder.append("reshape", [2.0], {"shape": (1,)}, (1,), "float64")
+    text = to_numpy(Trace(program=builder.program([x], [builder.add("multiply", x, lr)])))
+    assert "np.asarray(2.0).reshape((1,))" in text
+    assert load(text)(np.ones(2)).tolist() == [2.0, 2.0]
+    assert "np.concatenate([v0, v1])" in to_numpy(Trace(program=program))
+
+
+def test_an_option_that_cannot_be_printed_is_refused():
+    builder = Builder()
+    x = builder.variable("x", (2,), "float64", "input")
+    made = builder.append("getitem", [x], {"index": object()}, (2,), "float64")
+    with pytest.raises(CompileError, match="option of type object"):
+        to_numpy(Trace(program=builder.program([x], [made])))
 
 
 def test_a_number_of_a_program_is_a_number_of_python():

@@ -56,6 +56,8 @@ class Helpers:
     def _function(self, function: Any, called: str, op: str) -> str:
         if function in self._known:
             return self._known[function]
+        for part in function.__code__.co_freevars:
+            self._refuse(op, part)
         name = self._known[function] = self._names.take(called.lstrip("_"))
         found = _lambda(function, name) if function.__name__ == "<lambda>" else _source(function, name)
         if found is None:
@@ -64,8 +66,6 @@ class Helpers:
                 "Give op(...) the code= that it is written with",
             )
         text, used = found
-        for part in function.__code__.co_freevars:
-            self._refuse(op, part)
         renamed = {function.__name__: name}
         for part in sorted(used & function.__globals__.keys()):
             value = function.__globals__[part]

@@ -209,17 +209,12 @@ class Lines:
             if living is None or content[living] is not leftmost or last.get(leftmost, -1) > number:
                 continue
             targets = [v for v, to in written.items() if to is line.variable]
-            own = targets == [living] or (not targets and line.value is None)
+            own = targets == [living] or (not targets and line.value is None and written[living] is not leftmost)
             if own and (line.variable.shape, line.variable.dtype) == (living.shape, living.dtype):
                 line.home = living
                 content[living] = line.variable
                 homes[line.variable] = living
         self.late = {v: to for v, to in written.items() if content[v] is not to}
-        lost = [v for v in self.late.values() if isinstance(v, Variable) and v in homes and content[homes[v]] is not v]
-        if lost:  # what is written late was overwritten
-            for line in self.lines:
-                line.home = None
-            self.late = written
         self._homes = {line.variable: line.home for line in self.lines if line.home is not None}
 
     def _last_reads(self) -> dict[Variable, int]:
