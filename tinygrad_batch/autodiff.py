@@ -125,9 +125,9 @@ def backward(
                 elif following is None and not heap:
                     following, following_g, following_shared = parent, grad, aliased
                 elif following is parent:
-                    following_g, following_shared = following_g + grad, False
+                    following_g, following_shared = _sum(following_g, grad), False
                 elif parent.number in waiting:
-                    waiting[parent.number] = waiting[parent.number][0] + grad, False
+                    waiting[parent.number] = _sum(waiting[parent.number][0], grad), False
                 else:
                     if following is not None:
                         waiting[following.number] = following_g, following_shared
@@ -144,12 +144,20 @@ def backward(
             return [] if found is None or wanted is None else [found[n.number] for n in wanted]
 
 
+def _sum(a: Any, b: Any) -> Any:
+    """Return the sum of two gradients of one shape; where there are shapes only, one stands for it."""
+    return b if state.abstract else a + b
+
+
 def _recorded(node: Node, g: Any) -> list[Any]:
     """Run the rules of ``node`` and tell the recorder what came out."""
     plan, kept = node.plan, node.kept
     if plan is None or kept is None or state.recorder is None:
         return []
-    grads = [rule(g, *arguments) for rule, arguments in zip(plan.rules, plan.arguments(kept), strict=True)]
+    if state.abstract:
+        grads = state.recorder.ghosts(node)
+    else:
+        grads = [rule(g, *arguments) for rule, arguments in zip(plan.rules, plan.arguments(kept), strict=True)]
     state.recorder.backward(node, g, list(zip(node.parents, grads, strict=True)))
     return grads
 

@@ -326,10 +326,10 @@ class Recorder:
             earlier: Operand | None = None
             if target in self._reached or (before is not None and target in self._gradients):
                 value = self._values[self._gradients[target]]
-                value.array = value.array + array
+                value.array = array if state.abstract else value.array + array
                 earlier = self._variable(value.id)
             else:
-                whole = array if before is None else getattr(before, "_data", before) + array
+                whole = array if before is None or state.abstract else getattr(before, "_data", before) + array
                 value = self._new_gradient(target, whole)
                 earlier = self._arrived(target, parent, before)
             self._write_rule(done, position, incoming, value.id, earlier, parent)

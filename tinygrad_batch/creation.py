@@ -61,7 +61,7 @@ def full(shape: int | Shape, value: float, *, dtype: Any = None) -> Tensor:
     tensor([7., 7.])
     """
     dtype = get_default_dtype() if dtype is None else dtype
-    if state.abstract:
+    if state.abstract and not state.planning:
         return wrap(np.broadcast_to(np.zeros((), dtype), shape))
     return wrap(np.full(shape, value, dtype))
 

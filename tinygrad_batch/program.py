@@ -198,7 +198,9 @@ class Builder:
 
     def variable(self, name: str, shape: Sequence[int], dtype: Any, kind: Kind) -> Variable:
         """Return a variable that no instruction computes."""
-        return Variable(self.unique(name), tuple(shape), dtype if dtype == NUMBER else dtype_name(np.dtype(dtype)), kind)
+        return Variable(
+            self.unique(name), tuple(shape), dtype if dtype == NUMBER else dtype_name(np.dtype(dtype)), kind
+        )
 
     def constant(self, value: np.ndarray, name: str = "c1") -> Variable:
         """Return a variable with a copy of an array."""

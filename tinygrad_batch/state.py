@@ -25,6 +25,9 @@ class Recorder(Protocol):
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
         """Take note of a backward step and the gradient it sent to each parent."""
 
+    def ghosts(self, node: Node) -> list[Any]:
+        """Return stand-ins for the gradients that a node sends to its parents, where there are shapes only."""
+
     def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
         """Take note of an optimiser step: the optimiser, a copy that stays as it is, and what it updated."""
 
@@ -68,6 +71,11 @@ class State(threading.local):
         self.abstract = False
         self.recorder: Recorder | None = None
         self.plain = True
+
+    @property
+    def planning(self) -> bool:
+        """Whether a step is written down to be run later: there are shapes only, and nothing changes."""
+        return self.abstract and self.recorder is not None and self.recorder.replays
 
     @contextmanager
     def switch(self, **switches: Any) -> Iterator[None]:

@@ -208,7 +208,9 @@ class Scribe:
 
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Tensor, plan: Plan | None) -> None:
         """Write an operation inside a rule: while a rule runs on stand-ins, the scribe is the recorder."""
-        made = self.builder.append(op.name, [self._read(v) for v in operands], options, out.shape, dtype_name(out.dtype))
+        made = self.builder.append(
+            op.name, [self._read(v) for v in operands], options, out.shape, dtype_name(out.dtype)
+        )
         self._tensors[made] = out
         self._stand_ins[id(out)] = made
 

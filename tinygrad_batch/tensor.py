@@ -198,6 +198,11 @@ class Tensor(Operators, Methods, NumPyProtocols):
             if value is None:
                 return
             raise GraphError("only a leaf that requires grad has a gradient to set")
+        if state.recorder is not None:
+            if value is None:
+                state.recorder.clear([self])
+            else:
+                state.recorder.set_grad(self, value)
         if value is None:
             self._node.grad = None
         else:
@@ -205,11 +210,6 @@ class Tensor(Operators, Methods, NumPyProtocols):
             if np.shape(array) != self.shape:
                 raise ShapeError(f"a gradient of shape {np.shape(array)} was given for a tensor of shape {self.shape}")
             self._node.grad = np.array(array, self.dtype)
-        if state.recorder is not None:
-            if value is None:
-                state.recorder.clear([self])
-            else:
-                state.recorder.set_grad(self, value)
 
     # --- reading -------------------------------------------------------------------------------
     def _read(self, how: str) -> None:
@@ -341,7 +341,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """Return the gradient to start from, checked against this tensor."""
-        if state.abstract:
+        if state.abstract and not state.planning:
             raise GraphError("there are no values under abstract(), so there is nothing to walk back")
         if gradient is None:
             if self._data.size != 1:
@@ -374,11 +374,12 @@ class Tensor(Operators, Methods, NumPyProtocols):
             raise InPlaceError("a leaf that requires grad is written under no_grad()", "with tb.no_grad(): t[...] = v")
         if not self._data.flags.writeable:
             raise InPlaceError("this tensor is on memory that is read-only", "Write to a clone()")
-        try:
-            self._data[_plain(index)] = operand(value)
-        except (ValueError, IndexError) as error:
-            raise ShapeError(f"assignment to a tensor of shape {self.shape}: {error}") from None
-        mark_written(self._data)
+        if not state.abstract:  # where there are shapes only, nothing is overwritten
+            try:
+                self._data[_plain(index)] = operand(value)
+            except (ValueError, IndexError) as error:
+                raise ShapeError(f"assignment to a tensor of shape {self.shape}: {error}") from None
+            mark_written(self._data)
         if state.recorder is not None:
             state.recorder.assign(self, index, value)
 

@@ -151,6 +151,8 @@ OPINIONS = {
     "logsumexp": lambda x, **o: np.log(np.sum(np.exp(x), **o)),
     "softmax": lambda x, axis=-1: special.softmax(x, axis=axis),
     "log_softmax": lambda x, axis=-1: special.log_softmax(x, axis=axis),
+    "random_uniform": lambda x, rng: np.random.default_rng(rng).uniform(size=x.shape),
+    "random_normal": lambda x, rng: np.random.default_rng(rng).normal(size=x.shape),
     "random_mask": lambda x, keep, rng: np.where(
         np.random.Generator(np.random.PCG64(rng)).uniform(size=x.shape) < keep, 1 / (keep or 1), 0
     ),

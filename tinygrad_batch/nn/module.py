@@ -136,11 +136,12 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of the parameters."""
-        for parameter in self.parameters():
+        parameters = list(self.parameters())
+        if state.recorder is not None:
+            state.recorder.clear(parameters)
+        for parameter in parameters:
             if isinstance(parameter._node, Leaf):
                 parameter._node.grad = None
-        if state.recorder is not None:
-            state.recorder.clear(list(self.parameters()))
 
     def requires_grad_(self, requires_grad: bool = True) -> Module:
         """Freeze the parameters (False) or let them learn again; return the module."""

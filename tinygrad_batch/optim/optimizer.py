@@ -79,15 +79,15 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
+        if state.recorder is not None:
+            state.recorder.clear(self.parameters)
         for parameter in self.parameters:
             if parameter._node is not None:
                 parameter._node.grad = None  # type: ignore[attr-defined]
-        if state.recorder is not None:
-            state.recorder.clear(self.parameters)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
-        update, slots = self.update, self.slots
+        update, slots, abstract = self.update, self.slots, state.abstract
         for learned in self._learned:
             parameter = learned.parameter
             node = parameter._node
@@ -100,6 +100,8 @@ class Optimizer:
                 self._follow(learned)
             if slots and not learned.kept:
                 learned.kept = {slot: np.zeros_like(value) for slot in slots}
+            if abstract:  # there are shapes only, and nothing changes
+                continue
             learned.steps += 1
             if value.size > BLOCK:
                 self._update_in_blocks(learned.steps, value, grad, *learned.kept.values())
@@ -107,7 +109,8 @@ class Optimizer:
                 update(learned.steps, value, grad, *learned.kept.values())
             else:
                 update(learned.steps, value, grad)
-        self._writer.mark()
+        if not abstract:
+            self._writer.mark()
         if state.recorder is not None:
             # a schedule may change the learning rate before the formulas are written: a copy stays as it is
             changed = [one for one in self._learned if one.has_grad]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .compile import CacheInfo, CompiledStep, compile
+from .compiled import CacheInfo, CompiledStep, compile
 from .weigh import StepMemory
 
 if TYPE_CHECKING:

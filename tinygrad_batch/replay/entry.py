@@ -77,6 +77,7 @@ class Entry:
     """
 
     executable: Executable
+    _bound: int  # the latest change when the arrays were last looked at
     enter: Callable[..., Any]
 
     def __init__(
@@ -85,14 +86,12 @@ class Entry:
         gradients: Gradients,
         function: Callable[..., Any],
         recorder: StrictRecorder,
-        program: Program | None,
+        program: Program,
         signature: tuple[Any, ...],
         given: Sequence[Tensor],
         result: Any,
         flat: bool,
     ) -> None:
-        if program is None:
-            raise CompileError("this step left no program")
         self.captured = program
         self.flat = flat
         self.count = len(given)
@@ -107,7 +106,7 @@ class Entry:
         self.function = function
         self.outside = _guarded(function)
         self.fresh = list(recorder.fresh.values())
-        self.cleared = recorder.forgotten()
+        self.cleared = recorder.forgotten
         self._learning = {
             variable: living.owner.requires_grad
             for variable, living in self.living.items()
@@ -119,8 +118,6 @@ class Entry:
         if not settings.keep_grads:
             self.cleared += [self.living[v].owner for v in program.writes if v.kind == "gradient"]
             program = _without_gradients(program)
-            for tensor in self.cleared:
-                tensor.grad = None
         self.program = _improved(program, settings.passes)
         recorder.let_go()
         self._recorder = recorder
@@ -222,7 +219,7 @@ class Entry:
         self._learned = [(optimizer, optimizer.learned) for optimizer in self.optimizers]
         owners = {id(living.owner): living.owner for living in self.living.values()}
         self._tensors = [(t, t._data, t._node) for t in owners.values() if isinstance(t, Tensor)]
-        self._bound = -1  # the latest change when these were last looked at
+        self._bound = -1
         self._left = [(self.living[v].owner._node, arrays[v]) for v in self.program.writes if v.kind == "gradient"]
         self.enter = Gate(self, arrays).way_in()
 

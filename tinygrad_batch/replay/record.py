@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ..calling import stand_in
 from ..capture import Recorder
 from ..errors import CompileError
-from ..graph import Node
-from ..program import Kind, Operand
+from ..graph import Leaf, Node
+from ..program import Kind, Operand, Program
 from ..state import state
 from ..tensor import Tensor
 from .structure import flatten
@@ -34,6 +35,8 @@ class StrictRecorder(Recorder):
     ----------
     updates : list of (Optimizer, list of int)
         The steps of optimisers, each with the places of the parameters that were updated.
+    forgotten : list of Tensor
+        The leaves that end the step without a gradient because the step cleared it.
     modules : dict of int to (Module, bool)
         By their ids, those that ran, and whether they were training.
     roots : list of (Module, list of Tensor)
@@ -46,6 +49,8 @@ class StrictRecorder(Recorder):
     def __init__(self) -> None:
         self._broken = ""
         super().__init__(statistics=False)
+        self._gradients_before: dict[int, tuple[Leaf, Any]] = {}
+        self.forgotten: list[Tensor] = []
         self.updates: list[tuple[Any, list[int]]] = []
         self.modules: dict[int, tuple[Any, bool]] = {}
         self.roots: list[tuple[Any, list[Tensor]]] = []
@@ -84,17 +89,52 @@ class StrictRecorder(Recorder):
         self.updates.append((optimizer, [optimizer.place(one) for one in learned]))
         super().update(optimizer, now, learned)
 
+    def ghosts(self, node: Node) -> list[Any]:
+        """Return stand-ins for the gradients that a node sends to its parents: each has its parent's shape."""
+        found = []
+        for parent in node.parents:
+            if parent.number not in self._by_node:
+                refuse("part of the graph was made before", "Leave this step eager")
+            array = self._values[self._by_node[parent.number]].array
+            found.append(stand_in(array.shape, array.dtype))
+        return found
+
+    def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
+        """Take note of a backward step."""
+        for parent, _ in results:
+            self._remember(parent)
+        super().backward(node, grad, results)
+
+    def clear(self, tensors: Sequence[Tensor]) -> None:
+        """Take note that gradients are about to be forgotten."""
+        for tensor in tensors:
+            self._remember(tensor._node)
+        super().clear(tensors)
+
+    def set_grad(self, tensor: Tensor, value: Any) -> None:
+        """Take note that a leaf is about to be given a gradient."""
+        self._remember(tensor._node)
+        super().set_grad(tensor, value)
+
+    def _remember(self, node: Node | None) -> None:
+        if isinstance(node, Leaf):
+            self._gradients_before.setdefault(id(node), (node, node.grad))
+
+    def restore_gradients(self) -> None:
+        """Give every leaf the gradient that it came with."""
+        self.forgotten = [
+            t for t in self.cleared.values() if t._node is not None and getattr(t._node, "grad", 0) is None
+        ]
+        for leaf, grad in self._gradients_before.values():
+            leaf.grad = grad
+
     def let_go(self) -> None:
         """Let go of all elements; what is left is enough to fill a trace later."""
         for value in self._values:
-            value.array = np.broadcast_to(np.zeros((), value.array.dtype), value.array.shape)
+            value.array = stand_in(value.array.shape, value.array.dtype)
             value.tensor = None
         for held in (self._by_tensor, self._by_node, self._by_array, self._done, self._held, self.fresh, self.cleared):
             held.clear()
-
-    def forgotten(self) -> list[Tensor]:
-        """Return the leaves that end the step without a gradient because the step cleared it."""
-        return [t for t in self.cleared.values() if t._node is not None and getattr(t._node, "grad", None) is None]
 
     # --- what cannot be replayed -----------------------------------------------------------------
     def read(self, tensor: Tensor, how: str) -> None:
@@ -138,16 +178,27 @@ def record(
     options: dict[str, Any],
     given: Sequence[Tensor],
     names: Sequence[str],
-) -> tuple[StrictRecorder, Any, list[Tensor]]:
-    """Run a step once, as it is, and take note of everything; the given tensors have names to read.
+) -> tuple[StrictRecorder, Program, Any]:
+    """Run a step once on shapes alone, and take note of everything.
+
+    Nothing is computed, so nothing changes, and a batch of any size takes no memory.
+
+    Parameters
+    ----------
+    function : callable
+    arguments, options
+        What to call it with.
+    given : sequence of Tensor
+        The tensors among the arguments.
+    names : sequence of str
+        What to call each of them.
 
     Returns
     -------
     StrictRecorder
+    Program
     structure
         Of what the step returned; see `flatten`.
-    list of Tensor
-        The tensors in it.
 
     Raises
     ------
@@ -156,7 +207,13 @@ def record(
     """
     recorder = StrictRecorder()
     recorder.give(given, names)
-    with state.switch(recorder=recorder):
-        result = function(*arguments, **options)
-    structure, tensors = flatten(result)
-    return recorder, structure, tensors
+    try:
+        with state.switch(recorder=recorder, abstract=True):
+            result = function(*arguments, **options)
+            structure, tensors = flatten(result)
+            program = recorder.finish([recorder.value_of(tensor) for tensor in tensors])
+    finally:
+        recorder.restore_gradients()
+    if program is None:  # every reason for that was an error already
+        raise CompileError("this step left no program")
+    return recorder, program, structure

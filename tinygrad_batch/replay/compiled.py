@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from typing import Any, NamedTuple
 
-from ..calling import wrap
 from ..creation import asarray
 from ..data import DataIterator
 from ..errors import ArgumentError, CompileError
@@ -176,14 +175,13 @@ class CompiledStep:
         tensors = [_given(value) for value in given]
         arguments, options = rebuild(structure, tensors)
         names = [name for part, item in _called(self.function, *structure) for name in named(item, part)]
-        recorder, result, made = record(self.function, arguments, options, tensors, names)
-        program = recorder.finish([recorder.value_of(tensor) for tensor in made])
+        recorder, program, result = record(self.function, arguments, options, tensors, names)
         flat = structure == (tuple([Place(i) for i in range(len(given))]), {})
         entry = Entry(self.settings, self._gradients, function, recorder, program, signature, tensors, result, flat)
         self._misses += 1
         self._put_first(entry)
         del self._entries[self._cache_size :]
-        return rebuild(result, [wrap(tensor._data) for tensor in made])
+        return entry.replay(given)
 
     def _put_first(self, entry: Entry) -> None:
         self._entries.insert(0, entry)
