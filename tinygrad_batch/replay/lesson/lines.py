@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..program import Instruction, Operand, Program, Variable
-from .lesson_spelling import Speller, number_of
-from .lesson_values import Values
+from ...program import Instruction, Operand, Program, Variable
+from .spelling import Speller, number_of
+from .values import Values
 
 WIDTH = 78  # of the code in a line, so that a comment still fits beside it
 _TEMPORARY = re.compile(r"t\d+")

@@ -9,10 +9,10 @@ from textwrap import wrap
 
 import numpy as np
 
-from ..program import Instruction, Program, Variable
-from .lesson_names import Names, comment
-from .lesson_page import PAGE
-from .lesson_values import Values
+from ...program import Instruction, Program, Variable
+from .names import Names, comment
+from .page import PAGE
+from .values import Values
 
 _COUNT = re.compile(r"t\d*")  # what a program calls the count of updates
 _RANK = {"input": 0, "parameter": 1, "gradient": 2, "state": 3, "number": 4}

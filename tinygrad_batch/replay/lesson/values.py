@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..program import Program, Variable
-from ..trace import Step, Trace, Value
-from .lesson_names import Names
+from ...program import Program, Variable
+from ...trace import Step, Trace, Value
+from .names import Names
 
 
 class Values:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CompileError
-from ..op import Op
-from .lesson_names import Names
+from ...errors import CompileError
+from ...op import Op
+from .names import Names
 
 
 class Helpers:

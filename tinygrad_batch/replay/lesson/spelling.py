@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CompileError
-from ..op import Op
-from ..program import NUMBER, Instruction, Operand, Variable
-from .lesson_helpers import Helpers
+from ...errors import CompileError
+from ...op import Op
+from ...program import NUMBER, Instruction, Operand, Variable
+from .helpers import Helpers
 
 _HOLE = re.compile(r"\{(\w+)\}")
 _MARK = "hole_"

@@ -7,17 +7,17 @@ import re
 from collections import Counter
 from textwrap import wrap
 
-from ..errors import CompileError
-from ..program import Operand, Program, Variable
-from ..trace import Phase, Trace
-from .lesson_arguments import Arguments
-from .lesson_comments import Comments
-from .lesson_helpers import Helpers
-from .lesson_lines import Line, Lines
-from .lesson_names import Names, comment
-from .lesson_page import PAGE, Page
-from .lesson_spelling import Speller, number_of
-from .lesson_values import Values
+from ...errors import CompileError
+from ...program import Operand, Program, Variable
+from ...trace import Phase, Trace
+from .arguments import Arguments
+from .comments import Comments
+from .helpers import Helpers
+from .lines import Line, Lines
+from .names import Names, comment
+from .page import PAGE, Page
+from .spelling import Speller, number_of
+from .values import Values
 
 _SIGNS = {ast.Add: "+=", ast.Sub: "-=", ast.Mult: "*=", ast.Div: "/="}
 

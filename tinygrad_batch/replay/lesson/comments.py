@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..calling import general, getter
-from ..formula import Name
-from ..op import TABLE
-from ..program import Instruction, Program, Variable
-from ..trace import Step, Trace
-from .lesson_lines import Line
-from .lesson_names import comment
-from .lesson_values import Values
+from ...calling import general, getter
+from ...formula import Name
+from ...op import TABLE
+from ...program import Instruction, Program, Variable
+from ...trace import Step, Trace
+from .lines import Line
+from .names import comment
+from .values import Values
 
 LONGEST = 44  # of a rule or of what it undoes
 
