@@ -57,6 +57,29 @@ def windows_added(x, shape, stride):
     return np.array([np.sum(windows(one, size, stride) * x) for one in each]).reshape(shape)
 
 
+def correlated(x, w, stride=(1, 1)):
+    return np.einsum("ncabij,ocij->noab", windows(x, w.shape[2:], stride), w)
+
+
+def correlated_back(z, w, shape, stride=(1, 1)):
+    return windows_added(np.einsum("noab,ocij->ncabij", z, w), shape, stride)
+
+
+def kernels(x, z, size, stride=(1, 1)):
+    return np.einsum("ncabij,noab->ocij", windows(x, size, stride), z)
+
+
+def columns(x, size, stride=(1, 1)):
+    found = np.einsum("ncabij->cijabn", windows(x.transpose(3, 0, 1, 2), size, stride))
+    return found.reshape(x.shape[0] * math.prod(size), -1)
+
+
+def columns_added(x, shape, size, stride=(1, 1)):
+    places = [(n - k) // s + 1 for n, k, s in zip(shape[1:3], size, stride, strict=True)]
+    found = np.einsum("cijabn->ncabij", x.reshape(shape[0], *size, *places, shape[3]))
+    return np.einsum("ncab->cabn", windows_added(found, (shape[3], *shape[:3]), stride))
+
+
 # For each operation a second opinion, computed another way than the table does. A ufunc is NumPy itself,
 # so its opinion is the standard library's wherever there is one.
 OPINIONS = {
@@ -159,6 +182,11 @@ OPINIONS = {
     "pad": lambda x, widths: np.pad(x, widths) if x.ndim else x,
     "sliding_windows": windows,
     "add_windows": windows_added,
+    "correlate": correlated,
+    "correlate_back": correlated_back,
+    "correlate_kernels": kernels,
+    "columns": columns,
+    "add_columns": columns_added,
     "affine": lambda x, w, b: np.einsum("ik,kj->ij", x, w) + b,
     "mean_square": lambda a, b: np.mean((a - b) ** 2),
 }
@@ -257,3 +285,22 @@ def test_a_number_to_the_power_of_a_tensor():
     np.testing.assert_allclose((3.0**x).detach().data, 3.0**x.data)
     assert tb.gradcheck(lambda x: 3.0**x, x).ok
     assert tb.gradgradcheck(lambda x: 2**x, x).ok
+
+
+# --- many elements at once ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("other", [0.0, 0, -0.0, 1.0, np.zeros((), np.float64), 0j])
+def test_where_keeps_the_bits_of_many_elements(dtype, other):
+    rng = np.random.default_rng(0)
+    x = rng.choice([-1.5, -0.0, 0.0, 1e-310, 2.0, INF, -INF, math.nan], (30, 20, 7)).astype(dtype)
+    c = rng.uniform(size=x.shape) < 0.5
+    weak = np.asarray(other, dtype) if type(other) in (int, float) else other
+    for order in (slice(None), (slice(None, None, -1), slice(None, None, 2))):
+        kept, mask = x[order].transpose(1, 2, 0), c[order].transpose(1, 2, 0)
+        for found, expected in (
+            (ops.where(mask, kept, other), np.where(mask, kept, weak)),
+            (ops.where(mask, other, kept), np.where(mask, weak, kept)),
+        ):
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(np.signbit(found.real), np.signbit(expected.real))

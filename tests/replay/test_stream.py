@@ -248,6 +248,19 @@ def test_rows_of_several_entries():
     s.run(s.add("sum", column, axis=1), s.add("matrix_transpose", column))
 
 
+def test_correlations_and_their_ways_back():
+    s = Small((10, 2, 4, 5))
+    w, z = s.free("w", (3, 2, 2, 3)), s.free("z", (10, 3, 3, 3))
+    out = s.add("correlate", s.x, w)
+    s.run(
+        out, s.add("correlate_back", s.add("tanh", out), w, shape=(10, 2, 4, 5)),
+        s.add("correlate_kernels", s.x, out, size=(2, 3)), s.add("correlate_kernels", s.x, z, size=(2, 3)),
+    )  # fmt: skip
+    s.refuse("otherwise than as pictures", s.add("correlate", s.free("y", (7, 2, 5, 5)), s.x))
+    turned = s.add("transpose", s.x, axes=(1, 0, 2, 3))
+    s.refuse("otherwise than as pictures", s.add("correlate_kernels", turned, turned, size=(1, 1)))
+
+
 def test_products_of_stacks_and_transposes():
     s = Small((10, 3))
     w, stack = s.free("w", (3, 10)), s.free("stack", (10, 3, 2))

@@ -9,7 +9,7 @@ import numpy as np
 from .. import ops
 from ..creation import generator
 from ..errors import ArgumentError, ShapeError
-from ..ops.merged import affine
+from ..ops.correlation import correlate
 from ..ops.random import random_mask
 from .init import Rng
 
@@ -58,8 +58,9 @@ def probability(p: float) -> float:
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0) -> Any:
     """Return the cross-correlation of pictures with kernels, which deep learning calls convolution.
 
-    Each window of each picture becomes one row of a matrix, and the whole layer one product of
-    matrices with the kernels as columns.
+    Each window of each picture becomes one column of a matrix, and the whole layer one product of
+    matrices with the kernels as rows. The result has the rows of the batch innermost in memory, where the
+    next layer reads it fastest: `numpy.ascontiguousarray` orders it otherwise.
 
     Parameters
     ----------
@@ -101,13 +102,8 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
         raise ShapeError(f"conv2d got a bias of shape {np.shape(bias)}, and has {kernel[0]} outputs")
     if any(border):
         x = ops.pad(x, widths=((0, 0), (0, 0), *((n, n) for n in border)))
-    outputs, entries = kernel[0], kernel[1] * kernel[2] * kernel[3]
-    windows = ops.sliding_windows(x, size=kernel[2:], stride=across)
-    rows, _, height, width = windows.shape[:4]
-    columns = ops.reshape(ops.transpose(windows, axes=(0, 2, 3, 1, 4, 5)), shape=(rows * height * width, entries))
-    kernels = ops.matrix_transpose(ops.reshape(weight, shape=(outputs, entries)))
-    out = ops.matmul(columns, kernels) if bias is None else affine(columns, kernels, bias)
-    return ops.transpose(ops.reshape(out, shape=(rows, height, width, outputs)), axes=(0, 3, 1, 2))
+    out = correlate(x, weight, stride=across)
+    return out if bias is None else ops.add(out, ops.reshape(bias, shape=(kernel[0], 1, 1)))
 
 
 def max_pool2d(x: Any, size: Pair, stride: Pair | None = None) -> Any:
@@ -142,7 +138,15 @@ def max_pool2d(x: Any, size: Pair, stride: Pair | None = None) -> Any:
     """
     window = pair("size", size, 1)
     step = window if stride is None else pair("stride", stride, 1)
-    return ops.max(ops.sliding_windows(x, size=window, stride=step), axis=(-2, -1))
+    front, sides = np.shape(x)[:-2], np.shape(x)[-2:]
+    down, across = (n // k for n, k in zip(sides, window, strict=True)) if len(sides) == 2 else (0, 0)
+    if step != window or not (down and across):
+        return ops.max(ops.sliding_windows(x, size=window, stride=step), axis=(-2, -1))
+    if (down * window[0], across * window[1]) != sides:
+        x = ops.getitem(x, index=(..., slice(down * window[0]), slice(across * window[1])))
+    # side by side, the windows are the same elements with each axis cut in two
+    cut = ops.reshape(x, shape=(*front, down, window[0], across, window[1]))
+    return ops.max(cut, axis=(-3, -1))
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ is one line.
 from ..op import OpFunction
 from .arithmetic import *
 from .choosing import *
+from .correlation import *
 from .elementary import *
 from .indexing import *
 from .linear_algebra import *
@@ -19,6 +20,7 @@ from .windows import *
 # Parts that users meet inside another function of the same purpose, in `tinygrad_batch.functional`.
 _PARTS = {
     *("affine", "mean_square", "sum_rows", "pick", "place", "random_mask", "add_windows"),
+    *("correlate", "correlate_back", "correlate_kernels", "columns", "add_columns"),
     *("matmul", "power", "power_of", "prod_others", "spread", "unbroadcast"),
 }
 

@@ -18,7 +18,33 @@ def _where(c: Any, a: Any, b: Any) -> Any:
         a = np.asarray(a, np.result_type(b)) if np.result_type(b).kind in "fc" else a
     elif isinstance(b, (int, float)) and not isinstance(a, (int, float)):
         b = np.asarray(b, np.result_type(a)) if np.result_type(a).kind in "fc" else b
+    if type(c) is np.ndarray and c.size >= _MANY and c.dtype == bool:
+        if _zeros(b, a, c):
+            return _kept(a, c)
+        if _zeros(a, b, c):
+            return _kept(b, ~c)
     return np.where(c, a, b)
+
+
+_MANY = 1024  # elements from which on a shorter way saves more than looking for it costs
+_BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+
+
+def _zeros(value: Any, other: Any, c: np.ndarray) -> bool:
+    """Return whether ``value`` is the one number 0.0, not -0.0, and ``other`` an array that is kept or not."""
+    return (
+        type(value) is type(other) is np.ndarray and value.ndim == 0 and other.shape == c.shape
+        and value.dtype == other.dtype in _BITS and value == 0 and not np.signbit(value)
+    )  # fmt: skip
+
+
+def _kept(x: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Return the elements of ``x`` where ``c`` is true, else 0.0.
+
+    It is 1 or 0 times the bits of each number, read as an integer: right for NaN and infinity too, and a
+    fraction of the time of a choice that no processor foresees.
+    """
+    return np.multiply(x.view(_BITS[x.dtype]), c.view(np.int8)).view(x.dtype)
 
 
 where = op(

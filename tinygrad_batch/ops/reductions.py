@@ -142,8 +142,33 @@ def _min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: Any, x_dtype: Any) -> Any:
+    if type(x) is type(g) is np.ndarray:
+        return _shared(g, x, y, axis)
     hit = astype(x == _kept(y, x_shape, axis), x_dtype)
-    return spread(g, x_shape, axis) * (hit / sum(hit, axis, keepdims=True))
+    return spread(g / sum(hit, axis, keepdims=g.ndim == len(x_shape)), x_shape, axis) * hit
+
+
+def _like(x: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return a copy of ``x`` in the order in which another array of its shape lies in memory."""
+    out = np.empty_like(order, x.dtype)
+    out[...] = x
+    return out
+
+
+def _shared(g: np.ndarray, x: np.ndarray, y: Any, axis: Any) -> np.ndarray:
+    """Return the gradient of an extreme on arrays, in the order in which ``x`` lies in memory."""
+    kept = shapes.kept_dims(x.shape, axis)
+    best, g = np.reshape(y, kept), np.reshape(g, kept)
+    hit = x == best
+    out: np.ndarray = hit.astype(x.dtype)
+    # without NaN each extreme was hit once or more, so that as many hits as extremes leave no tie
+    if np.count_nonzero(hit) != best.size or np.isnan(best).any():
+        share = _sum(out, axis, keepdims=True)
+        g = np.divide(g, share, out=share)
+    elif g.strides != best.strides:
+        g = _like(g, best)
+    out *= g
+    return out
 
 
 max = op("max", _max, doc="the largest element; ties share the gradient evenly", numpy=np.max, cases=_AXES,

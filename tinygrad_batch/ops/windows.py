@@ -32,8 +32,9 @@ def _inside(shape: shapes.Shape, widths: Any) -> tuple[slice, ...]:
 
 
 def _pad(x: Any, widths: Any = ()) -> Any:
-    out = np.zeros(_pad_shape(np.shape(x), widths), np.result_type(x))
-    out[_inside(np.shape(x), widths)] = x
+    x = np.asarray(x)
+    out = np.zeros_like(x, shape=_pad_shape(x.shape, widths))  # in the order in which x lies in memory
+    out[_inside(x.shape, widths)] = x
     return out
 
 

@@ -230,6 +230,16 @@ def _windows(instruction: Instruction, at: At) -> Along | str:
     return Along(axis) if axis < front else "looks at several rows through one window"
 
 
+def _correlated(instruction: Instruction, at: At) -> Along | str:
+    return Along(0) if at[0] == 0 and at[1] is None else "takes its rows otherwise than as pictures"
+
+
+def _kernels(instruction: Instruction, at: At) -> Along | str:
+    if any(axis not in (None, 0) for axis in at):
+        return "takes its rows otherwise than as pictures"
+    return Along(None, {i: 0 for i, _ in _arrays(instruction) if at[i] is None})
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("sum", "mean", "max", "min", "prod", "var", "std", "logsumexp"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax", "prod_others"), _within_rows),
@@ -237,6 +247,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("random_mask", "random_uniform", "random_normal"), _elementwise),
     **dict.fromkeys(("pick", "place"), _at_labels),
     **dict.fromkeys(("sliding_windows", "add_windows"), _windows),
+    **dict.fromkeys(("correlate", "correlate_back"), _correlated),
+    "correlate_kernels": _kernels,
     "sum_rows": _sum_rows,
     "matmul": _matmul,
     "transpose": _transpose,

@@ -21,7 +21,8 @@ from .passes.lower import lower
 from .rowwise import along, refusal
 
 _VIEWS = {"matrix_transpose", "transpose", "reshape", "spread", "broadcast_to"}
-_SHAPED = {"reshape", "spread", "broadcast_to", "place", "scatter_add", "add_windows"}  # option shape: of the result
+# option shape: of the result
+_SHAPED = {"reshape", "spread", "broadcast_to", "place", "scatter_add", "add_windows", "correlate_back"}
 # In a block, a value is known by its variable in the whole program; a part of what no row changes, but
 # that has entries for each row, by its variable and where they are.
 Place = tuple[int, int]  # the axis of the rows, and how many entries each row has along it
