@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .calling import operand
+from .calling import dtype_name, operand
 from .describe import describe
 from .graph import Leaf, Node
 from .naming import Done, Formulas, Noted, Noting, give_names
@@ -359,7 +359,7 @@ class Recorder:
         except Exception as error:  # a rule written straight in NumPy computes, but cannot be written down
             self.broken = f"the derivative of {done.op.name!r} does not consist of operations of the table ({error})"
             return
-        self.scribe.gradient(value, gradient, earlier, str(parent.dtype) if isinstance(parent, Leaf) else None)
+        self.scribe.gradient(value, gradient, earlier, dtype_name(parent.dtype) if isinstance(parent, Leaf) else None)
 
     def seed(self, grad: np.ndarray) -> Operand:
         """Return the gradient that a backward pass starts from."""

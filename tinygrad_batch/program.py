@@ -83,6 +83,8 @@ class Instruction:
         Number of the step of the trace that it belongs to; 0 for none.
     part : pair of int, or None
         In an update: which update of the batch, and which of its parameters.
+    reads : tuple of Variable
+        The inputs that are variables.
     """
 
     op: str
@@ -91,16 +93,15 @@ class Instruction:
     output: Variable
     step: int = 0
     part: tuple[int, int] | None = None
+    reads: tuple[Variable, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads", tuple([v for v in self.inputs if type(v) is Variable]))
 
     @property
     def entry(self) -> Op:
         """The operation in the table."""
         return TABLE[self.op]
-
-    @property
-    def reads(self) -> tuple[Variable, ...]:
-        """The inputs that are variables."""
-        return tuple([v for v in self.inputs if isinstance(v, Variable)])
 
     def renamed(self, to: Mapping[Variable, Operand]) -> Instruction:
         """Return the instruction reading other variables in place of some."""

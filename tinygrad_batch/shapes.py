@@ -23,6 +23,9 @@ def broadcast(*shapes: Shape) -> Shape:
     >>> broadcast((100, 15), (15,))
     (100, 15)
     """
+    different = {tuple(shape) for shape in shapes if shape}  # numbers fit any shape
+    if len(different) < 2:
+        return different.pop() if different else ()
     try:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
