@@ -23,7 +23,8 @@ model = nn.Sequential(nn.Linear(10, 15), nn.Tanh(), nn.Linear(15, 10), nn.Tanh()
 loss_fn = nn.MSELoss()
 optimizer = optim.SGD(model.parameters(), lr=0.05)
 
-weights = {key: np.array(value) for key, value in model.state_dict().items()}  # as they are now, for later
+# The weights as they are now, put aside for later.
+weights = {key: np.array(value) for key, value in model.state_dict().items()}
 
 
 def train_step():
