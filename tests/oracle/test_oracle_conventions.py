@@ -136,6 +136,13 @@ DIFFERENT = {
         [0.5, 0.5, 0.0],
         [1.0, 0.0, 0.0],
     ),
+    "max_pool2d at ties": (
+        lambda x: tb.nn.functional.max_pool2d(x, 2),
+        lambda x: torch.nn.functional.max_pool2d(x, 2),
+        [[[[1.0, 1.0], [0.0, 0.0]]]],
+        [[[[0.5, 0.5], [0.0, 0.0]]]],
+        [[[[1.0, 0.0], [0.0, 0.0]]]],
+    ),
     "logsumexp of nothing but -inf": (tb.logsumexp, lambda x: x.logsumexp(0), [-INF, -INF], [0.0, 0.0], [NAN, NAN]),
     "std with its default correction": (
         lambda x: x.std(),
