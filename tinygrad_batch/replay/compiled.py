@@ -24,7 +24,19 @@ from .weigh import StepMemory
 
 
 class CacheInfo(NamedTuple):
-    """How often a compiled step was replayed, how often captured, and how many signatures are kept."""
+    """How often a compiled step was replayed, how often captured, and how many signatures are kept.
+
+    Attributes
+    ----------
+    hits : int
+        Calls that were replayed.
+    misses : int
+        Calls that were captured first.
+    maxsize : int
+        How many signatures are kept at most.
+    currsize : int
+        How many are kept now.
+    """
 
     hits: int
     misses: int
@@ -43,9 +55,9 @@ def compile(
 ) -> Any:
     """Compile a training step, or any function of tensors: capture it once, then replay it.
 
-    The first call with new shapes runs the function as it is, with recording on. What was recorded, the
-    program of a `Trace`, is made into straight-line code with buffers of its own, and later calls run
-    that. Parameters, their gradients and the state of the optimiser are the user's own, and up to date
+    The first call with new shapes goes through the function with recording on, on shapes alone. What was
+    recorded, the program of a `Trace`, is made into straight-line code with buffers of its own, and every
+    call runs that. Parameters, their gradients and the state of the optimiser are the user's own, and up to date
     after every call; results equal eager ones to rounding.
 
     Parameters
@@ -78,7 +90,7 @@ def compile(
         value of a tensor, makes it a Python number, prints it, or changes an object from outside. The
         error names the line.
     ArgumentError
-        For options that there are not.
+        For an option that does not exist.
 
     Notes
     -----
