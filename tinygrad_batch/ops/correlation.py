@@ -207,7 +207,7 @@ def _apart(stride: Any) -> str:
 
 correlate = op(
     "correlate", _correlate, label="conv", symbol="c", shape=_correlate_shape, code=_CORRELATE,
-    doc="what each kernel of w, (outputs, inputs, height, width), finds in the windows of x, (rows, inputs, height, width)",
+    doc="what each kernel of w, (outputs, inputs, height, width), finds in windows of x, (rows, inputs, height, width)",
     flops=lambda out, x, w, **o: _count(out, w), formula=lambda x, w, stride: x.like(f"conv({x}, {w}{_apart(stride)})"),
     aligned=lambda x, w: x.dtype is w.dtype,
     cases=[case((2, 2, 4, 5), (3, 2, 2, 3)), case((2, 1, 5, 6), (2, 1, 2, 2), stride=(2, 3)),

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..program import Program, Variable
+from .arrange import arrange
 
 
 class Executable(Protocol):
@@ -36,13 +37,17 @@ Build = Callable[[Program, dict[Variable, np.ndarray]], Executable]
 def _numpy() -> Build:
     from .plan import build
 
-    return build
+    return _arranged(build)
 
 
 def _native() -> Build:
     from .native import build
 
-    return build
+    return _arranged(build)
+
+
+def _arranged(build: Build) -> Build:
+    return lambda program, live: build(arrange(program), live)
 
 
 BACKENDS: dict[str, Callable[[], Build]] = {"numpy": _numpy, "native": _native}

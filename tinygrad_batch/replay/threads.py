@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..op import TABLE
-from ..program import Program, Variable
+from ..program import Instruction, Program, Variable
 from .backends import Executable
 
 THREADED = 1 << 18  # OpenBLAS runs a product of fewer multiply-adds on one thread anyway (its interface/gemm.c)
@@ -49,7 +49,7 @@ class OneThread:
 
 def on_one_thread(executable: Executable, program: Program) -> Executable:
     """Return what runs a program on one BLAS thread, if it is small but its products would be split."""
-    products = [_multiplications(i.inputs) for i in program.instructions if i.op in ("matmul", "affine")]
+    products = [_multiplications(i) for i in program.instructions if i.op in _PRODUCTS]
     if not products or max(products) < THREADED or flops(program) > SMALL:
         return executable
     libraries = [library for library in _libraries() if (library.num_threads or 1) > 1]
@@ -68,10 +68,16 @@ def flops(program: Program) -> int:
     return total
 
 
-def _multiplications(inputs: Sequence[Any]) -> int:
-    a, b = inputs[0], inputs[1]
+_PRODUCTS = {"matmul", "affine", "correlate", "correlate_back", "correlate_kernels"}
+
+
+def _multiplications(instruction: Instruction) -> int:
+    """Return the multiply-adds of a product of matrices, or of pictures and kernels."""
+    a, b = instruction.inputs[:2]
     if not (isinstance(a, Variable) and isinstance(b, Variable) and len(a.shape) > 1 and len(b.shape) > 1):
         return 0
+    if instruction.op.startswith("correlate"):
+        return instruction.entry.flops(instruction.output.shape, a.shape, b.shape) // 2
     return a.shape[-2] * a.shape[-1] * b.shape[-1]
 
 
