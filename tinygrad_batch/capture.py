@@ -383,6 +383,9 @@ class Recorder:
         if id(grad) not in self._by_tensor:
             self._known_as(grad, self._gradient_of(tensor))
 
+    def missed(self, tensor: Tensor) -> None:
+        """A capture only watches: there may be no gradient."""
+
     def set_grad(self, tensor: Tensor, value: Any) -> None:
         """Take note that a leaf was given a gradient."""
         self._gradients[self.value_of(tensor)] = self.value_of(value)
@@ -420,11 +423,14 @@ class Recorder:
         give_names(self._values, self._steps, self._roots, self._predictions, self._of)
         if self.broken:
             return None
-        leaves = {id(v.tensor._node): v.tensor for v in self._values if v.tensor is not None and _has_grad(v.tensor)}
+        leaves = {id(t._node): t for v in self._values if (t := v.tensor) is not None and self._keeps_grad(t)}
         for tensor in leaves.values():
             self.scribe.keep_gradient(tensor, self._gradient_of(tensor))
         computed = [self._variable(v) for v in (self._outputs() if outputs is None else outputs)]
         return self.scribe.program(computed, {value.id: value.name for value in self._values})
+
+    def _keeps_grad(self, tensor: Tensor) -> bool:
+        return isinstance(tensor._node, Leaf) and tensor._node.grad is not None
 
     def fill(self, trace: Trace) -> None:
         """Write the formulas of what has its names by now, and leave plain data in ``trace``."""
@@ -469,7 +475,3 @@ def _below(prefix: str | None, path: str) -> str:
 
 def _is_loss(layer: Layer) -> bool:
     return layer.kind.endswith("Loss")
-
-
-def _has_grad(tensor: Tensor) -> bool:
-    return isinstance(tensor._node, Leaf) and tensor._node.grad is not None

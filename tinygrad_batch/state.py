@@ -40,6 +40,9 @@ class Recorder(Protocol):
     def looked(self, tensor: Any, grad: Any) -> None:
         """Take note that somebody looks at the gradient of a tensor."""
 
+    def missed(self, tensor: Any) -> None:
+        """Take note that somebody looks for the gradient of a leaf, and there is none."""
+
     def set_grad(self, tensor: Any, value: Any) -> None:
         """Take note that a leaf was given a gradient."""
 

@@ -184,6 +184,8 @@ class Tensor(Operators, Methods, NumPyProtocols):
         else:
             return None
         if grad is None:
+            if state.recorder is not None:
+                state.recorder.missed(self)
             return None
         found: Tensor = grad if type(grad) is Tensor else wrap(np.asarray(grad))
         if state.recorder is not None:
@@ -372,7 +374,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
             raise InPlaceError("a computed tensor cannot be written to", "Use where() to choose, or detach() first")
         if self._node is not None and state.grad:
             raise InPlaceError("a leaf that requires grad is written under no_grad()", "with tb.no_grad(): t[...] = v")
-        if not self._data.flags.writeable:
+        if not (self._data.flags.writeable or state.planning):
             raise InPlaceError("this tensor is on memory that is read-only", "Write to a clone()")
         if not state.abstract:  # where there are shapes only, nothing is overwritten
             try:

@@ -1,6 +1,8 @@
 """What cannot be replayed is refused when it is captured, with the line it stands on."""
 
 import io
+from collections import OrderedDict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -202,3 +204,69 @@ def test_files_are_outside_objects():
 
     with pytest.raises(CompileError, match=r"file\.write"):
         tb.compile(step)(X)
+
+
+def test_what_is_called_must_not_change_anything_either():
+    optimizer = tb.optim.SGD([W], lr=0.1)
+    schedule = tb.optim.ExponentialLR(optimizer, gamma=0.5)
+
+    class Counting(tb.nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            self.last = x * 2
+            return self.last
+
+    model = Counting()
+
+    def note(x):
+        HISTORY.append(x)
+        return x
+
+    for step, what in (
+        (lambda x: (schedule.step(), x)[1], r"optimizer \(lr\)|schedule \(steps\)"),
+        (model, r"self \((calls|last)\)"),
+        (lambda x: note(x), "HISTORY"),
+        (partial(lambda history, x: (history.append(x), x)[1], HISTORY), "an argument"),
+        (lambda x: x * np.random.random(), "random numbers of numpy"),  # noqa: NPY002
+        (lambda x: (W.requires_grad_(False).requires_grad_(), x)[1], "W"),
+    ):
+        with pytest.raises(CompileError, match=what):
+            tb.compile(step)(X)
+    assert (HISTORY, schedule.steps, optimizer.lr, vars(model).keys() & {"calls", "last"}) == ([], 0, 0.1, set())
+
+
+def test_generators_made_inside_are_refused():
+    with pytest.raises(CompileError, match="generator that the step makes itself"):
+        tb.compile(lambda x: x + tb.rand(3, 2, rng=1))(X)
+
+
+@pytest.mark.parametrize("make", [lambda x: tb.zeros(3, 2), lambda x: x * 2, lambda x: BUFFER[:]])
+def test_overwriting_what_the_step_made_is_refused(make):
+    with pytest.raises(CompileError, match="the step made itself"):
+        tb.compile(lambda x: make(x).assign(x))(X)
+
+
+@pytest.mark.parametrize("result", [lambda y: OrderedDict(y=y), lambda y: {1: iter([y])}, lambda y: Box()])
+def test_results_that_may_hide_tensors_are_refused(result):
+    with pytest.raises(CompileError, match="returns tensors and numbers"):
+        tb.compile(lambda x: result(x * 2))(X)
+
+
+def test_an_argument_that_requires_grad_is_refused_on_replay_too():
+    step = tb.compile(lambda w: w * 2)
+    step(W.detach())
+    with pytest.raises(CompileError, match="requires grad"):
+        step(W)
+
+
+def test_an_argument_on_the_memory_of_what_is_changed_is_refused():
+    state = tb.ones(3, 2)
+
+    def step(x):
+        state.assign(x + 1)
+        return x * 2
+
+    with pytest.raises(CompileError, match="which the step changes"):
+        tb.compile(step)(state.data)

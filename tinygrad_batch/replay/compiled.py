@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..creation import asarray
 from ..data import DataIterator
@@ -17,9 +20,11 @@ from .backends import BACKENDS
 from .entry import Entry, Gradients, Settings
 from .epochs import Collected, run_epoch
 from .gate import MISS
+from .guards import bound_to, guards_of, python_of
 from .purity import check_pure
-from .record import record
+from .record import StrictRecorder, record
 from .structure import Place, fixed, flatten, named, rebuild
+from .surroundings import Surroundings
 from .weigh import StepMemory
 
 
@@ -148,6 +153,18 @@ class CompiledStep:
         self._enter = _no_way_in
         if hasattr(function, "__name__"):
             update_wrapper(self, function)
+        self.__wrapped__ = function
+
+    def __get__(self, instance: Any, kind: Any = None) -> CompiledStep:
+        """Return the step of one object, where it was made from a method in a class; each has its own."""
+        if instance is None or not isinstance(self.function, FunctionType):
+            return self
+        own = CompiledStep(MethodType(self.function, instance), self.settings, self._cache_size)
+        vars(instance)[self.function.__name__] = own  # found before this one from now on
+        return own
+
+    def __reduce__(self) -> Any:
+        return CompiledStep, (self.function, self.settings, self._cache_size)  # a copy captures for itself
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Run the step: replay it, or capture it where the signature is new."""
@@ -170,6 +187,8 @@ class CompiledStep:
         if not state.plain:
             return self.function(*arguments, **options)
         structure, given = flatten((arguments, options), arrays_too=True)
+        for value in given:
+            _check_argument(value)
         signature = tuple(fixed(structure))
         for place, entry in enumerate(self._entries):
             if entry.fits(signature, given):
@@ -180,16 +199,19 @@ class CompiledStep:
         return self._capture(structure, signature, given)
 
     def _capture(self, structure: Any, signature: tuple[Any, ...], given: list[Any]) -> Any:
-        function = getattr(self.function, "__func__", self.function)
+        function, owner = python_of(self.function)
         if not self._checked and hasattr(function, "__code__"):
             check_pure(function)
         self._checked = True
         tensors = [_given(value) for value in given]
+        others = [part for part in signature if not isinstance(part, Place)]
+        guards, met = guards_of([(function, owner)], [*bound_to(self.function), *others])
         arguments, options = rebuild(structure, tensors)
         names = [name for part, item in _called(self.function, *structure) for name in named(item, part)]
-        recorder, program, result = record(self.function, arguments, options, tensors, names)
+        recorder, program, result = record(self.function, arguments, options, tensors, names, Surroundings(met))
+        _check_apart(tensors, recorder)
         flat = structure == (tuple([Place(i) for i in range(len(given))]), {})
-        entry = Entry(self.settings, self._gradients, function, recorder, program, signature, tensors, result, flat)
+        entry = Entry(self.settings, self._gradients, guards, recorder, program, signature, tensors, result, flat)
         self._misses += 1
         self._put_first(entry)
         del self._entries[self._cache_size :]
@@ -282,13 +304,28 @@ def _no_way_in(*arguments: Any) -> Any:
     return MISS
 
 
-def _given(value: Any) -> Tensor:
-    """Return an argument as a Tensor that nobody else holds."""
+def _check_argument(value: Any) -> None:
     if isinstance(value, Tensor) and value._node is not None:
         raise CompileError(
             "an argument of a compiled step requires grad, and its gradient would have nowhere to stay",
             "Pass detach(), or make it a parameter that the step reads from outside",
         )
+
+
+def _check_apart(given: list[Tensor], recorder: StrictRecorder) -> None:
+    """Raise CompileError if an argument lies on memory that the step overwrites."""
+    for variable in recorder.scribe.writes:
+        owner = recorder.scribe.living[variable].owner
+        array = owner._data if isinstance(owner, Tensor) and variable.kind != "gradient" else None
+        if array is not None and any(np.may_share_memory(array, tensor._data) for tensor in given):
+            raise CompileError(
+                f"an argument of a compiled step lies on the memory of {variable.name!r}, which the step changes",
+                "Pass a clone()",
+            )
+
+
+def _given(value: Any) -> Tensor:
+    """Return an argument as a Tensor that nobody else holds."""
     tensor = asarray(value)
     return tensor.detach() if tensor is value else tensor
 

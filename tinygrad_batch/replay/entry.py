@@ -18,10 +18,10 @@ from ..tensor import Tensor
 from ..trace import Trace
 from .backends import BACKENDS, Executable
 from .gate import MISS, Gate, entrance
+from .guards import Guard, alike
 from .passes import optimise
-from .purity import outside_names
 from .record import StrictRecorder, parts
-from .structure import Place, rebuild
+from .structure import rebuild
 from .threads import on_one_thread
 from .weigh import StepMemory, weigh
 
@@ -84,7 +84,7 @@ class Entry:
         self,
         settings: Settings,
         gradients: Gradients,
-        function: Callable[..., Any],
+        guards: list[Guard],
         recorder: StrictRecorder,
         program: Program,
         signature: tuple[Any, ...],
@@ -103,9 +103,10 @@ class Entry:
         self.modules = list(recorder.modules.values())
         self.roots = recorder.roots
         self.updates = recorder.updates
-        self.function = function
-        self.outside = _guarded(function)
+        self.guards = guards
+        self._steering = [(module, _numbers(module)) for module, _ in self.modules]
         self.fresh = list(recorder.fresh.values())
+        self.without = list({id(tensor): tensor for tensor in recorder.without}.values())
         self.cleared = recorder.forgotten
         self._learning = {
             variable: living.owner.requires_grad
@@ -147,7 +148,7 @@ class Entry:
         return (
             [(value.shape, value.dtype) for value in given] == self.shapes
             and len(signature) == len(self._signature)
-            and all(_alike(a, b) for a, b in zip(signature, self._signature, strict=True))
+            and all(alike(a, b) for a, b in zip(signature, self._signature, strict=True))
             and self.holds()
         )
 
@@ -157,19 +158,22 @@ class Entry:
             if not (self._modules_stand() and all(self._stands(variable) for variable in self.living)):
                 return False
             self._checked = latest_change[0]
-        now = outside_names(self.function) if self.outside else {}
         return (
-            all(_alike(now.get(name, MISS), value) for name, value in self.outside.items())
+            all(guard.holds() for guard in self.guards)
             and all(bool(self.number(variable)) == truth for variable, truth in self.facts.items())
             and all(_gradient(self.living[variable].owner) is not None for variable in self._added_to)
-            and all(_gradient(tensor) is None for tensor in self.fresh)
+            and all(_gradient(tensor) is None for tensor in (*self.fresh, *self.without))
         )
 
     def _modules_stand(self) -> bool:
-        """Return whether the modules are in the same mode, and made of the same tensors."""
-        return all(module.training == training for module, training in self.modules) and all(
-            len(now := parts(root)) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
-            for root, before in self.roots
+        """Return whether the modules are in the same mode, with the same numbers, and made of the same tensors."""
+        return (
+            all(module.training == training for module, training in self.modules)
+            and all(_numbers(module) == before for module, before in self._steering)
+            and all(
+                len(now := parts(root)) == len(before) and all(a is b for a, b in zip(now, before, strict=True))
+                for root, before in self.roots
+            )
         )
 
     def is_bound(self) -> bool:
@@ -235,7 +239,8 @@ class Entry:
     def replay(self, given: Sequence[Any]) -> Any:
         """Run on arguments that fit, after whatever moved has been found again."""
         arrays = [value._data if isinstance(value, Tensor) else value for value in given]
-        arrays = [array.astype(dtype, copy=False) for array, (_, dtype) in zip(arrays, self.shapes, strict=True)]
+        # the way in wants the very dtype, and there can be several that are equal
+        arrays = [a if a.dtype is dtype else a.view(dtype) for a, (_, dtype) in zip(arrays, self.shapes, strict=True)]
         result = self.enter(*arrays)
         if result is MISS:
             self.bind()
@@ -247,7 +252,8 @@ class Entry:
     @property
     def repeats(self) -> bool:
         """Whether the program stays right from batch to batch, with nothing looked at in between."""
-        return self.flat and not self.fresh and not self._added_to
+        left = {id(node) for node, _ in self._left}
+        return self.flat and not (self.fresh or self._added_to or any(id(t._node) in left for t in self.without))
 
     def epoch(self, arrays: Sequence[np.ndarray], order: np.ndarray, batches: int) -> tuple[np.ndarray, ...]:
         """Run full batches, cut from ``arrays`` by the numbers of their rows, and return the stacked outputs.
@@ -293,17 +299,9 @@ class Entry:
         return weigh(self.captured, self.rows, self.executable.nbytes)
 
 
-def _guarded(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return what a function reads from outside by name, but for functions, classes and modules of Python."""
-    if not hasattr(function, "__code__"):
-        return {}
-    plain = (type, type(np), type(_guarded), type(len))
-    return {name: value for name, value in outside_names(function).items() if not isinstance(value, plain)}
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Return whether two parts of a signature are the same: numbers and texts by value, objects by identity."""
-    return a is b or (type(a) is type(b) and isinstance(a, (int, float, complex, str, bytes, Place)) and a == b)
+def _numbers(module: Any) -> dict[str, Any]:
+    """Return the numbers that a module is steered by, such as the probability of a dropout."""
+    return {k: v for k, v in vars(module).items() if k != "training" and isinstance(v, (int, float, complex, str))}
 
 
 def _gradient(tensor: Tensor) -> Any:

@@ -4,7 +4,7 @@ It checks the conditions under which the program is right (shapes and dtypes of 
 arrays of the parameters, which modules were training), runs it, and leaves gradients and counts where
 the user expects them. A small step takes microseconds in all. So this is straight-line code that names
 every object it looks at, and what changes rarely is looked at only after something has changed. The names
-are made here; nothing in the text comes from the user.
+are made here; of the user there are names of attributes in it, which Python has read as such.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..graph import latest_change
 from ..program import Variable
 from ..state import state
 from ..tensor import Tensor
+from .guards import BY_VALUE, Guard, alike
 from .structure import Place
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Gate:
         self._objects: dict[str, Any] = {
             "MISS": MISS, "STATE": state, "TENSOR": Tensor, "ARRAY": np.ndarray, "NEW": object.__new__,
             "CHANGE": latest_change, "known": [0], "is_bound": entry.is_bound,
-            "take": _take, "run": entrance(entry.executable), "returned": entry.returned,
+            "take": _take, "alike": alike, "run": entrance(entry.executable), "returned": entry.returned,
         }  # fmt: skip
         self._names: dict[int, str] = {}
         self._lines: list[str] = []
@@ -73,9 +74,9 @@ class Gate:
         exec(compile(text, "<way into a compiled step>", "exec"), scope)
         return scope["make"](**self._objects)
 
-    def _unless(self, *misses: str) -> None:
+    def _unless(self, *misses: str, deep: bool = False) -> None:
         if misses:
-            self._lines.append(f"if {' or '.join(misses)}: return MISS")
+            self._lines.append(f"{'    ' * deep}if {' or '.join(misses)}: return MISS")
 
     def _arguments(self) -> None:
         for i, (shape, dtype) in enumerate(self._entry.shapes):
@@ -94,20 +95,29 @@ class Gate:
             "    if not is_bound(): return MISS",
             "    known[0] = CHANGE[0]",
         ]
-        self._unless(*[self._changed(name, value) for name, value in entry.outside.items()])
+        if entry.guards:
+            self._lines.append("try:")
+            self._unless(*[self._changed(guard) for guard in entry.guards], deep=True)
+            self._lines.append("except (AttributeError, LookupError, TypeError, ValueError): return MISS")
         for variable, truth in entry.facts.items():
             self._unless(f"not {self._number(variable)}" if truth else self._number(variable))
-        self._unless(*[f"{self._name(t._node)}.grad is not None" for t in entry.fresh])
+        self._unless(*[f"{self._name(t._node)}.grad is not None" for t in (*entry.fresh, *entry.without)])
 
-    def _changed(self, name: str, value: Any) -> str:
-        """Return the condition that a name from outside means something else now."""
-        function = self._entry.function
-        code, closure = function.__code__, function.__closure__ or ()
-        if name in code.co_freevars:
-            now = f"{self._name(closure[code.co_freevars.index(name)])}.cell_contents"
+    def _changed(self, guard: Guard) -> str:
+        """Return the condition that something read from outside is something else now."""
+        if guard.function is None:
+            now = self._name(guard.owner)
+        elif guard.name in (free := guard.function.__code__.co_freevars):
+            now = f"{self._name(guard.function.__closure__[free.index(guard.name)])}.cell_contents"
         else:
-            now = f"{self._name(function.__globals__)}.get({name!r})"
-        return f"{now} {'!=' if isinstance(value, (int, float, complex, str, bytes)) else 'is not'} {self._name(value)}"
+            now = f"{self._name(guard.function.__globals__)}[{guard.name!r}]"
+        for kind, key in guard.looks:
+            now += f".{key}" if kind == "attribute" else f"[{self._name(key)}]"
+        value = guard.value
+        if not isinstance(value, BY_VALUE):
+            return f"{now} is not {self._name(value)}"
+        # most often it is the very object; 2 is not 2.0 here, nor 0.0 -0.0
+        return f"(now := {now}) is not {self._name(value)} and not alike(now, {self._name(value)})"
 
     def _number(self, variable: Variable) -> str:
         living = self._entry.living[variable]

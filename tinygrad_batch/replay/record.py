@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,12 +19,15 @@ from ..calling import stand_in
 from ..capture import Recorder
 from ..errors import CompileError
 from ..graph import Leaf, Node
+from ..op import Op, Plan
 from ..program import Kind, Operand, Program
 from ..state import state
 from ..tensor import Tensor
-from .structure import flatten
+from .structure import Place, fixed, flatten
+from .surroundings import Surroundings
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
+_RETURNED = (Place, int, float, complex, str, bytes, np.generic, np.dtype, type, type(None))
 _INSTEAD = "Choose with tb.where, return the tensor and look at it outside, or leave the step eager"
 
 
@@ -39,6 +42,8 @@ class StrictRecorder(Recorder):
         The leaves that end the step without a gradient because the step cleared it.
     modules : dict of int to (Module, bool)
         By their ids, those that ran, and whether they were training.
+    without : list of Tensor
+        The leaves whose gradients were looked for when they had none yet, as an optimiser does.
     roots : list of (Module, list of Tensor)
         Those that were called from outside any module, and the tensors that they are made of.
     """
@@ -46,9 +51,14 @@ class StrictRecorder(Recorder):
     data_kind: Kind = "state"  # what is neither given nor a parameter lives on outside, and is read at every call
     replays = True
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
         self._broken = ""
         super().__init__(statistics=False)
+        self._surroundings = surroundings
+        self._begin = Leaf((), np.dtype(float)).number  # nodes of higher numbers are made in the step
+        self._leaves: dict[int, Leaf] = {}  # by the ids of their values
+        self.without: list[Tensor] = []
+        self._arrivals: dict[int, Leaf] = {}  # id of a gradient that a leaf came with
         self._gradients_before: dict[int, tuple[Leaf, Any]] = {}
         self.forgotten: list[Tensor] = []
         self.updates: list[tuple[Any, list[int]]] = []
@@ -87,6 +97,9 @@ class StrictRecorder(Recorder):
     def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
         """Take note of an optimiser step."""
         self.updates.append((optimizer, [optimizer.place(one) for one in learned]))
+        for parameter in optimizer.parameters:
+            if isinstance(parameter._node, Leaf) and parameter._node.grad is None:
+                self.missed(parameter)
         super().update(optimizer, now, learned)
 
     def ghosts(self, node: Node) -> list[Any]:
@@ -111,14 +124,93 @@ class StrictRecorder(Recorder):
             self._remember(tensor._node)
         super().clear(tensors)
 
+    def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Tensor, plan: Plan | None) -> None:
+        """Take note of a forward operation."""
+        if op.random and not self._is_known(options["rng"]):
+            refuse(
+                "random numbers are drawn from a generator that the step makes itself, and would be the same each time",
+                "Make it once, outside the step, or leave rng out",
+            )
+        super().forward(op, operands, options, out, plan)
+
+    def missed(self, tensor: Tensor) -> None:
+        """Take note that a tensor had no gradient where somebody looked for it."""
+        if isinstance(tensor._node, Leaf) and self._came_without(tensor._node):
+            self.without.append(tensor)
+
+    def copied(self, tensor: Tensor, array: Any) -> None:
+        """Take note that a new tensor has the same elements as an array; one from outside may have others next time."""
+        super().copied(tensor, array)
+        if id(tensor) not in self._by_tensor and id(array) in self._surroundings.arrays:
+            self._known_as(tensor, self.value_of(array))
+
+    def _came_without(self, leaf: Leaf) -> bool:
+        before = self._gradients_before.get(id(leaf), (leaf, None))[1]
+        return before is None and id(leaf) not in self.cleared and leaf.number < self._begin
+
+    def _tensor_of(self, target: int) -> Tensor:
+        tensor = self._values[target].tensor
+        return tensor if tensor is not None else refuse("a gradient is of a tensor that is out of sight", _INSTEAD)
+
+    def _keeps_grad(self, tensor: Tensor) -> bool:
+        return super()._keeps_grad(tensor) and getattr(tensor._node, "number", 0) < self._begin
+
+    def _arrived(self, target: int, parent: Node, before: Any) -> Operand | None:
+        return super()._arrived(target, parent, before) if parent.number < self._begin else None
+
+    def value_of(self, given: Any) -> int:
+        """Return the id of the value of a tensor or array, noting it if it is new."""
+        found = super().value_of(given)
+        leaf = given._node if isinstance(given, Tensor) else None
+        if isinstance(leaf, Leaf) and self._leaves.setdefault(found, leaf) is not leaf:
+            refuse("two tensors on the same memory require grad, each with a gradient of its own", "Clone one of them")
+        return found
+
+    def _new_value(self, array: np.ndarray, tensor: Tensor | None, node: Node | None) -> int:
+        self._remember(node)
+        leaf = self._arrivals.get(id(array if tensor is None else tensor))
+        if leaf is None:
+            return super()._new_value(array, tensor, node)
+        # backward(create_graph=True) adds to the gradient that a leaf came with
+        target = self._by_node[leaf.number]
+        gradient = self._new_gradient(target, array)
+        self.scribe.variables[gradient.id] = self.scribe.arrived(self._tensor_of(target))
+        return gradient.id
+
+    def finish(self, outputs: Sequence[int] | None = None) -> Program | None:
+        """Return the program."""
+        for value in self._values:
+            tensor = value.tensor
+            if tensor is None or not isinstance(tensor._node, Leaf) or not isinstance(tensor._node.grad, Tensor):
+                continue
+            if self._came_without(tensor._node):
+                self.fresh.setdefault(value.id, tensor)
+        return super().finish(outputs)
+
+    def _is_known(self, rng: Any) -> bool:
+        return self._surroundings.holds(rng) or any(
+            rng is value for module, _ in self.modules.values() for value in vars(module).values()
+        )
+
+    def assign(self, tensor: Tensor, index: Any, value: Any) -> None:
+        """Take note that elements of a tensor were overwritten."""
+        array = tensor._data
+        target = self.value_of(tensor)
+        is_input = target in self.scribe.entered and self.scribe.entered[target].kind == "input"
+        if not (is_input or id(array) in self._owners or id(array) in self._surroundings.arrays):
+            refuse("a tensor is overwritten that the step made itself", "Compute another tensor, as in h = h + x")
+        super().assign(tensor, index, value)
+
     def set_grad(self, tensor: Tensor, value: Any) -> None:
         """Take note that a leaf is about to be given a gradient."""
         self._remember(tensor._node)
         super().set_grad(tensor, value)
 
     def _remember(self, node: Node | None) -> None:
-        if isinstance(node, Leaf):
-            self._gradients_before.setdefault(id(node), (node, node.grad))
+        if isinstance(node, Leaf) and id(node) not in self._gradients_before:
+            self._gradients_before[id(node)] = node, node.grad
+            if node.grad is not None:
+                self._arrivals.setdefault(id(node.grad), node)
 
     def restore_gradients(self) -> None:
         """Give every leaf the gradient that it came with."""
@@ -157,7 +249,7 @@ def parts(module: Any) -> list[Tensor]:
     return [tensor for _, tensor, _ in module._named_tensors()]
 
 
-def refuse(reason: str, instead: str) -> None:
+def refuse(reason: str, instead: str) -> NoReturn:
     """Raise CompileError with the line of the user that it is about."""
     raise CompileError(f"this step cannot be compiled: {where()}{reason}", instead)
 
@@ -178,6 +270,7 @@ def record(
     options: dict[str, Any],
     given: Sequence[Tensor],
     names: Sequence[str],
+    surroundings: Surroundings,
 ) -> tuple[StrictRecorder, Program, Any]:
     """Run a step once on shapes alone, and take note of everything.
 
@@ -192,6 +285,8 @@ def record(
         The tensors among the arguments.
     names : sequence of str
         What to call each of them.
+    surroundings : Surroundings
+        What the step can reach; it must be as it was in the end.
 
     Returns
     -------
@@ -205,15 +300,32 @@ def record(
     CompileError
         If the step does something that cannot be replayed.
     """
-    recorder = StrictRecorder()
+    recorder = StrictRecorder(surroundings)
     recorder.give(given, names)
     try:
         with state.switch(recorder=recorder, abstract=True):
             result = function(*arguments, **options)
             structure, tensors = flatten(result)
+            _check_returned(structure)
             program = recorder.finish([recorder.value_of(tensor) for tensor in tensors])
     finally:
         recorder.restore_gradients()
+        changed = surroundings.changed()
+    if changed:
+        raise CompileError(
+            f"this step cannot be compiled: it changes {changed}, from outside, and that would be done only once, when "
+            "the step is captured",
+            "Do it outside the step, with what the step returns, or leave the step eager",
+        )
     if program is None:  # every reason for that was an error already
         raise CompileError("this step left no program")
     return recorder, program, structure
+
+
+def _check_returned(structure: Any) -> None:
+    """Raise CompileError for what a step returns that may hold tensors where nobody looks for them."""
+    for part in fixed(structure):
+        if not isinstance(part, _RETURNED):
+            raise CompileError(
+                f"a compiled step returns tensors and numbers in tuples, lists and dicts, not a {type(part).__name__}"
+            )

@@ -42,22 +42,22 @@ def flatten(value: Any, arrays_too: bool = False) -> tuple[Any, list[Any]]:
         For a NumPy array, unless ``arrays_too``: what a step computed would look like a constant.
     """
     found: list[Any] = []
+    return _emptied(value, found, arrays_too), found
 
-    def walk(part: Any) -> Any:
-        if type(part) is Tensor or (arrays_too and isinstance(part, np.ndarray)):
-            found.append(part)
-            return Place(len(found) - 1)
-        if isinstance(part, np.ndarray):
-            raise CompileError("a compiled step returns Tensors, and this one returns a NumPy array")
-        if type(part) in (tuple, list):
-            return type(part)([walk(item) for item in part])
-        if type(part) is dict:
-            return {key: walk(item) for key, item in part.items()}
-        if isinstance(part, tuple) and hasattr(part, "_fields"):
-            return type(part)(*[walk(item) for item in part])
-        return part
 
-    return walk(value), found
+def _emptied(part: Any, found: list[Any], arrays_too: bool) -> Any:
+    if type(part) is Tensor or (arrays_too and isinstance(part, np.ndarray)):
+        found.append(part)
+        return Place(len(found) - 1)
+    if isinstance(part, np.ndarray):
+        raise CompileError("a compiled step returns Tensors, and this one returns a NumPy array")
+    if type(part) in (tuple, list):
+        return type(part)([_emptied(item, found, arrays_too) for item in part])
+    if type(part) is dict:
+        return {key: _emptied(item, found, arrays_too) for key, item in part.items()}
+    if isinstance(part, tuple) and hasattr(part, "_fields"):
+        return type(part)(*[_emptied(item, found, arrays_too) for item in part])
+    return part
 
 
 def named(structure: Any, name: str = "x") -> Iterator[str]:
@@ -86,13 +86,15 @@ def rebuild(structure: Any, values: Sequence[Any]) -> Any:
 
 
 def fixed(structure: Any) -> Iterator[Any]:
-    """Yield what in a structure is no tensor, and so is part of a signature."""
-    if type(structure) in (tuple, list):
-        for item in structure:
-            yield from fixed(item)
-    elif type(structure) is dict:
+    """Yield what makes a structure the same as another: its form, and what in it is no tensor."""
+    if type(structure) is dict:
+        yield from (dict, len(structure))
         for key, item in structure.items():
             yield key
+            yield from fixed(item)
+    elif type(structure) in (tuple, list) or (isinstance(structure, tuple) and hasattr(structure, "_fields")):
+        yield from (type(structure), len(structure))
+        for item in structure:
             yield from fixed(item)
     else:
         yield structure
