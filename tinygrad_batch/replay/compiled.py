@@ -99,7 +99,7 @@ def compile(
 
     Notes
     -----
-    A Python number that the function reads from outside by name is part of the signature, and so is
+    What the function reads from outside by name, or as ``self.scale``, is part of the signature, and so is
     whether each module that ran was training. The hyperparameters of an optimiser are read afresh at
     every call, so a schedule takes effect. The arrays of gradients are reused: ``clone()`` one that should
     outlive the next call. Parameters are moved side by side in memory; views of the old arrays that
