@@ -120,4 +120,5 @@ def test_hooks_and_retained_gradients_see_complete_gradients(plan, seed):
     build(plan, starts[0], 0).backward()
     build(plan, starts[1], 1).backward()
     compare([t.grad for t in starts[0]], [t.grad for t in starts[1]], rtol=1e-9, atol=1e-11)
-    assert sum(np.any(np.asarray(g)) for g in seen) == sum(bool(g.any()) for g in theirs)
+    # a gradient that is 0 but for rounding may be seen as 0 here and as 1e-17 there
+    assert sum((abs(np.asarray(g)) > 1e-11).any() for g in seen) == sum(bool((abs(g) > 1e-11).any()) for g in theirs)
