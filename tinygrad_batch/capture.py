@@ -17,6 +17,7 @@ import numpy as np
 
 from .calling import dtype_name, operand
 from .describe import describe
+from .errors import CompileError
 from .graph import Leaf, Node
 from .naming import Done, Formulas, Noted, Noting, give_names
 from .op import Op, Plan
@@ -41,6 +42,11 @@ def capture(statistics: bool = True) -> Iterator[Trace]:
     statistics : bool
         Whether to summarise every value (mean, spread, a small table of it).
 
+    Raises
+    ------
+    CompileError
+        Inside a step that is being compiled.
+
     Yields
     ------
     Trace
@@ -58,6 +64,8 @@ def capture(statistics: bool = True) -> Iterator[Trace]:
     >>> trace.steps[-1].results[0].formula
     'dW = xᵀ @ dm'
     """
+    if state.planning:
+        raise CompileError("a compiled step cannot be captured from the inside", "Put the capture around its call")
     trace = Trace()
     recorder = Recorder(statistics)
     try:
@@ -286,7 +294,7 @@ class Recorder:
         if target not in self.scribe.entered:
             return  # it was made in this batch, and somebody else may hold what it was made of
         if self.scribe.entered[target].kind == "input":
-            self.broken = self.broken or "an input is overwritten"
+            self.broken = self.broken or "an input is overwritten (compute another tensor, as in x = tb.where(...))"
             return
         if not (index is Ellipsis or index == slice(None)):
             self.broken = self.broken or "part of a tensor is overwritten"

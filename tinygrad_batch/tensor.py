@@ -120,7 +120,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
     @property
     def data(self) -> np.ndarray:
         """The array, as a read-only view."""
-        self._read("its elements are read")
+        self._read("the elements of a tensor are read")
         view = self._data.view()
         view.flags.writeable = False
         return view
@@ -232,12 +232,12 @@ class Tensor(Operators, Methods, NumPyProtocols):
         """
         if self._data.size != 1:
             raise ShapeError(f"item() needs a tensor of one element, not of shape {self.shape}")
-        self._read("it is made a Python number")
+        self._read("a tensor is made a Python number")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
-        self._read("its elements are read")
+        self._read("the elements of a tensor are read")
         return self._data.tolist()
 
     def detach(self) -> Tensor:
@@ -402,7 +402,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
             raise ArgumentError(
                 f"a tensor of shape {self.shape} is neither true nor false", "Compare one element, or use .data.any()"
             )
-        self._read("Python asks whether it is true")
+        self._read("Python asks whether a tensor is true")
         return bool(self._data.item())
 
     def __float__(self) -> float:
@@ -417,14 +417,14 @@ class Tensor(Operators, Methods, NumPyProtocols):
         return int(self.item())
 
     def __contains__(self, value: Any) -> bool:
-        self._read("its elements are searched")
+        self._read("the elements of a tensor are searched")
         return bool((self._data == operand(value)).any())
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
-        self._read("it is printed")
+        self._read("a tensor is made text")
         body = np.array2string(self._data, separator=", ", prefix="tensor(")
         notes = "" if self.dtype in (_default["dtype"], np.bool_, np.int64) else f", dtype={self.dtype}"
         notes += ", requires_grad=True" if self._node is not None else ""
@@ -446,6 +446,6 @@ def _plain(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain(i) for i in index)
     if type(index) is Tensor:
-        index._read("it is used as an index")
+        index._read("a tensor is used as an index")
         return index._data
     return index

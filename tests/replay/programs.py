@@ -1,5 +1,7 @@
 """Programs written by hand, as a capture of a training step writes them."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from tinygrad_batch.program import Builder
@@ -15,7 +17,7 @@ def training_step(widths=(10, 15, 10, 1), rows=10, dtype="float64", activation="
         return variable
 
     x, y = given("x", (rows, widths[0]), "input"), given("y", (rows, widths[-1]), "input")
-    pairs = list(zip(widths, widths[1:], strict=False))
+    pairs = list(pairwise(widths))
     weights = [given(f"W{i}", pair, "parameter", pair[0] ** -0.5) for i, pair in enumerate(pairs, 1)]
     biases = [given(f"b{i}", pair[1:], "parameter", 0.1) for i, pair in enumerate(pairs, 1)]
     lr = builder.variable("lr", (), "number", "number")

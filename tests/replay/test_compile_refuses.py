@@ -39,8 +39,8 @@ def makes_float(x):
 
 
 def prints_a_tensor(x):
-    f"{x}"
-    return x
+    text = f"{x}"
+    return x if text else -x
 
 
 def prints(x):
@@ -112,12 +112,12 @@ def overwrites_its_input(x):
 
 CASES = {
     reads_item: "made a Python number",
-    branches: "whether it is true",
+    branches: "whether a tensor is true",
     makes_float: "made a Python number",
-    prints_a_tensor: "it is printed",
+    prints_a_tensor: "made text",
     prints: "it prints",
-    uses_numpy: "elements are read",
-    converts: "elements are read",
+    uses_numpy: "elements of a tensor are read",
+    converts: "elements of a tensor are read",
     indexes: "used as an index",
     appends: "HISTORY.append",
     sets_attribute: "BOX.best",
@@ -193,6 +193,15 @@ def test_graphs_that_were_made_before_are_refused():
     with pytest.raises(CompileError, match="made before"):
         tb.compile(step)(X)
     W.grad = None
+
+
+def test_a_capture_inside_is_refused():
+    def step(x):
+        with tb.capture():
+            return x * 2
+
+    with pytest.raises(CompileError, match="around its call"):
+        tb.compile(step)(X)
 
 
 def test_files_are_outside_objects():

@@ -346,7 +346,7 @@ def test_what_there_is_to_see():
     assert "numpy" in repr(step)
     assert "step" in repr(step)
     memory = step.memory()
-    assert 0 < memory.buffer_bytes
+    assert memory.buffer_bytes > 0
     assert memory.rows == 10
     assert "10 rows" in str(memory)
     assert memory.parameter_bytes == memory.gradient_bytes == 8 * (4 * 3 + 3 + 3 * 2 + 2)
@@ -367,7 +367,9 @@ def test_passes_can_be_chosen_and_print_the_program(capsys):
         tb.compile(one.step, passes="magic")(X, Y)
 
 
-@pytest.mark.parametrize("options", [{"backend": "fortran"}, {"row_block": 0}, {"cache_size": 0}, {"function": 3}])
+@pytest.mark.parametrize(
+    "options", [{"backend": "fortran"}, {"row_block": 0}, {"cache_size": 0}, {"function": 3}, {"function": nn.Linear}]
+)
 def test_options_that_there_are_not(options):
     with pytest.raises(ArgumentError):
         tb.compile(**{"function": lambda x: x, **options})

@@ -132,6 +132,11 @@ def compile(
         raise ArgumentError(f"cache_size is 1 or more, not {cache_size}")
     if function is None:
         return lambda chosen: CompiledStep(chosen, settings, cache_size)
+    if isinstance(function, type):
+        raise ArgumentError(
+            f"compile takes a function or a module, not the class {function.__name__}",
+            f"Pass an object: tb.compile({function.__name__}(...))",
+        )
     if not callable(function):
         raise ArgumentError(f"compile takes a function of tensors, not a {type(function).__name__}")
     return CompiledStep(function, settings, cache_size)

@@ -265,8 +265,8 @@ class Entry:
         numbers = self.program.numbers
         counting = [i for i, variable in enumerate(numbers) if self.living[variable].key == "steps"]
         first = [self.number(variable) for variable in numbers]
-        if hasattr(self.executable, "epoch"):
-            outputs: tuple[np.ndarray, ...] = self.executable.epoch(arrays, order, first, counting)
+        if getattr(self.executable, "is_whole", False):
+            outputs: tuple[np.ndarray, ...] = self.executable.epoch(arrays, order, first, counting)  # type: ignore[attr-defined]
             self._leave(batches)
             return outputs
         run, found = entrance(self.executable), []

@@ -28,7 +28,7 @@ from .surroundings import Surroundings
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _RETURNED = (Place, int, float, complex, str, bytes, np.generic, np.dtype, type, type(None))
-_INSTEAD = "Choose with tb.where, return the tensor and look at it outside, or leave the step eager"
+_INSTEAD = "Return the tensor and look at it outside; choose between values with tb.where; or leave the step eager"
 
 
 class StrictRecorder(Recorder):

@@ -28,9 +28,9 @@ class OneThread:
         self._libraries = libraries
         self.nbytes = executable.nbytes
         self.source = executable.source
-
-        if hasattr(executable, "epoch"):
-            self.epoch = partial(self._limited, executable.epoch)
+        self.is_whole = getattr(executable, "is_whole", False)
+        if self.is_whole:
+            self.epoch = partial(self._limited, executable.epoch)  # type: ignore[attr-defined]
 
     def __call__(self, *given: Any) -> Any:
         """Run once."""

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from textwrap import wrap
 
-from ...errors import CompileError
+from ...errors import ArgumentError, CompileError
 from ...program import Operand, Program, Variable
 from ...trace import Phase, Trace
 from .arguments import Arguments
@@ -66,6 +66,8 @@ def to_numpy(trace: Trace) -> str:
         gradients = {"w": dw}
         return loss, gradients
     """
+    if not isinstance(trace, Trace):
+        raise ArgumentError(f"to_numpy prints a Trace, not a {type(trace).__name__}", "Pass what tb.capture() recorded")
     if trace.program is None:
         raise CompileError(
             "this trace has no program to print: it went through JSON, or what the batch computed cannot be told "

@@ -340,6 +340,11 @@ class Executable:
         state.batches(batches, order, inputs, outputs, list(zip(map(float, numbers), steps, strict=True)))
         return tuple(outputs)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a whole epoch is one call of machine code."""
+        return self._state.whole and all(self._state.plain)
+
     def _rows(self, arrays: Sequence[np.ndarray]) -> tuple[int, int]:
         """Return how many rows there are, and how many of them a batch has."""
         inputs = self._state.program.inputs
