@@ -48,8 +48,10 @@ def test_a_large_convolution_is_computed_in_bands(monkeypatch: Any) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=(5, 3, 9, 8)), rng.normal(size=(4, 3, 3, 2)), rng.normal(size=4)]
     found = []
-    for small in (10**9, 2000, 1):
+    # all at once, then in bands of small products, then in bands of few windows
+    for small, elements in ((10**9, 1), (5000, 1), (1, 1000)):
         monkeypatch.setattr(correlation, "SMALL", small)
+        monkeypatch.setattr(correlation, "COLUMNS", elements)
         ours = [tb.tensor(a, requires_grad=True) for a in arrays]
         out = F.conv2d(*ours, stride=(1, 2), padding=1)
         (out * out).sum().backward()

@@ -331,3 +331,31 @@ def test_shapes_that_do_not_fit(wrong):
         wrong(x)
     with tb.abstract(), pytest.raises(ShapeError):
         wrong(x)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (1, 2, 3, 4, 0), (3, 1, 0, 2, 4)])
+def test_extremes_of_a_few_neighbours_among_many(name, order):
+    rng = np.random.default_rng(0)
+    array = rng.choice([-2.0, 0.0, 1.0, 1.5, np.nan], (8, 16, 2, 8, 3), p=[0.3, 0.3, 0.2, 0.19, 0.01])
+    x = np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))  # the same, elsewhere in memory
+    for axis in ((2, 4), (-3, -1), (4,), (0, 4), (0, 2)):
+        for keepdims in (False, True):
+            out = getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+            np.testing.assert_array_equal(out, NUMPYS[name](array, axis=axis, keepdims=keepdims))
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_gradients_of_extremes_of_arrays_are_those_of_tensors(holes):
+    rng = np.random.default_rng(1)
+    array = rng.integers(0, 3, (6, 5, 4)).astype(float)
+    array[0, 0, 0] = np.nan if holes else 9.0
+    for axis in (1, (0, 2), None):
+        for keepdims in (False, True):
+            x = Tensor(array, requires_grad=True)
+            out = ops.max(x, axis=axis, keepdims=keepdims)
+            weight = rng.normal(size=out.shape)
+            with np.errstate(all="ignore"):
+                (plain,) = tb.grad((out * weight).sum(), [x])
+                (again,) = tb.grad((ops.max(x, axis=axis, keepdims=keepdims) * weight).sum(), [x], create_graph=True)
+            np.testing.assert_allclose(plain.data, again.detach().data)

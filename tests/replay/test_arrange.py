@@ -148,6 +148,8 @@ def test_a_net_trains_as_eagerly(options):
 
         train = tb.compile(step, **options) if compiled else step
         losses = [train(x, y).item() for _ in range(5)]
-        found.append([np.array(losses), *(p.data for p in model.parameters()), *(p.grad.data for p in model.parameters())])
+        found.append(
+            [np.array(losses), *(p.data for p in model.parameters()), *(p.grad.data for p in model.parameters())]
+        )
     for eager, replayed in zip(*found, strict=True):
         np.testing.assert_allclose(replayed, eager, rtol=1e-9, atol=1e-11)

@@ -102,8 +102,8 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
         raise ShapeError(f"conv2d got a bias of shape {np.shape(bias)}, and has {kernel[0]} outputs")
     if any(border):
         x = ops.pad(x, widths=((0, 0), (0, 0), *((n, n) for n in border)))
-    out = correlate(x, weight, stride=across)
-    return out if bias is None else ops.add(out, ops.reshape(bias, shape=(kernel[0], 1, 1)))
+    out = correlate(x, weight, across)
+    return out if bias is None else ops.add(out, ops.reshape(bias, (kernel[0], 1, 1)))
 
 
 def max_pool2d(x: Any, size: Pair, stride: Pair | None = None) -> Any:
@@ -145,13 +145,15 @@ def max_pool2d(x: Any, size: Pair, stride: Pair | None = None) -> Any:
     if (down * window[0], across * window[1]) != sides:
         x = ops.getitem(x, index=(..., slice(down * window[0]), slice(across * window[1])))
     # side by side, the windows are the same elements with each axis cut in two
-    cut = ops.reshape(x, shape=(*front, down, window[0], across, window[1]))
-    return ops.max(cut, axis=(-3, -1))
+    cut = ops.reshape(x, (*front, down, window[0], across, window[1]))
+    return ops.max(cut, (-3, -1))
 
 
 def pair(name: str, value: Pair, least: int) -> tuple[int, int]:
     """Return one number for both axes, or a number for each, as a checked pair."""
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(numbers) == 2 and type(numbers[0]) is type(numbers[1]) is int and min(numbers) >= least:
+        return numbers
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in numbers)
     if len(numbers) != 2 or not whole or min(numbers) < least:
         raise ArgumentError(f"{name} is an integer of {least} or more, or a pair of them, not {value!r}")

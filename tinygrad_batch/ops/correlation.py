@@ -25,6 +25,8 @@ from ..op import case, op
 # Up to so many multiplications OpenBLAS computes a product without copying its factors beforehand
 # (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c); two such halves take half the time of the whole.
 SMALL = 1_000_000
+# Where one row of places makes a larger product, as many are taken as have windows of so many elements.
+COLUMNS = 1 << 19
 
 
 # --- shapes -----------------------------------------------------------------------------------------
@@ -106,9 +108,10 @@ def _add_windows(out: np.ndarray, windows: np.ndarray, stride: Any, start: int, 
         np.add(place, windows[:, i, j], out=place)
 
 
-def _bands(height: int, each: int) -> list[tuple[int, int]]:
-    """Return the rows of the result that are computed together: as many as make a small product."""
-    count = min(height, -(-height * each // SMALL)) or 1
+def _bands(height: int, products: int, elements: int) -> list[tuple[int, int]]:
+    """Return which rows of places are computed together, from the multiplications and the elements of each."""
+    whole = -(-height * products // SMALL) if products <= SMALL else -(-height * elements // COLUMNS)
+    count = min(height, whole) or 1
     return list(pairwise([height * i // count for i in range(count + 1)]))
 
 
@@ -116,7 +119,7 @@ def _correlate(x: Any, w: Any, stride: Any = (1, 1)) -> Any:
     rows, outputs, height, width = _correlate_shape(x.shape, w.shape, stride)
     pictures, kernels = _rows_inside(x), w.reshape(outputs, -1)
     out = np.empty((outputs, height, width * rows), np.result_type(x, w))
-    for start, stop in _bands(height, w.size * width * rows):
+    for start, stop in _bands(height, w.size * width * rows, kernels.shape[1] * width * rows):
         windows = _windows(pictures, (height, width), w.shape[2:], stride, start, stop)
         columns = windows.reshape(kernels.shape[1], (stop - start) * width * rows)
         np.matmul(kernels, columns, out=out[:, start:stop].reshape(outputs, columns.shape[1]))
@@ -128,7 +131,7 @@ def _correlate_back(z: Any, w: Any, shape: Any = (), stride: Any = (1, 1)) -> An
     outputs, height, width = z.shape[1:]
     given, kernels = _rows_inside(z).reshape(outputs, height, width * rows), w.reshape(outputs, -1).T
     out = np.zeros((channels, *sides, rows), np.result_type(z, w))
-    for start, stop in _bands(height, w.size * width * rows):
+    for start, stop in _bands(height, w.size * width * rows, kernels.shape[0] * width * rows):
         columns = np.matmul(kernels, given[:, start:stop].reshape(outputs, (stop - start) * width * rows))
         _add_windows(out, columns.reshape(*w.shape[1:], stop - start, width, rows), stride, start, stop)
     return out.transpose(3, 0, 1, 2)
@@ -140,7 +143,7 @@ def _correlate_kernels(x: Any, z: Any, size: Any = (), stride: Any = (1, 1)) -> 
     pictures, given = _rows_inside(x), _rows_inside(z).reshape(outputs, height, width * rows)
     entries = shape[1] * shape[2] * shape[3]
     total: Any = np.zeros((outputs, entries), np.result_type(x, z))
-    for start, stop in _bands(height, outputs * entries * width * rows):
+    for start, stop in _bands(height, outputs * entries * width * rows, entries * width * rows):
         windows = _windows(pictures, (height, width), size, stride, start, stop)
         columns = windows.reshape(entries, (stop - start) * width * rows)
         total += np.matmul(given[:, start:stop].reshape(outputs, columns.shape[1]), columns.T)

@@ -5,6 +5,7 @@ ones. `spread` is the way back: it is the derivative of `sum`, as `sum` is the d
 """
 
 import builtins
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,35 @@ prod = op(
 
 # --- extremes: ties share the gradient evenly -----------------------------------------------------
 def _max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.maximum.reduce(x, axis=_axes(axis), keepdims=keepdims)
+    return _best(np.maximum, x, _axes(axis), keepdims)
 
 
 def _min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.minimum.reduce(x, axis=_axes(axis), keepdims=keepdims)
+    return _best(np.minimum, x, _axes(axis), keepdims)
+
+
+_MANY, _FEW = 1024, 16  # elements in all, and of each extreme, from and up to which taking them in turn is faster
+
+
+def _best(ufunc: np.ufunc, x: Any, axis: Any, keepdims: bool) -> Any:
+    if type(axis) is tuple and type(x) is np.ndarray and x.size >= _MANY and _in_turn(x, axis):
+        # a few elements of many windows: all first ones with all second ones, and so on
+        axes = shapes.normal_axes(axis, x.ndim)
+        whole = slice(None)
+        places = [[slice(k, k + 1) for k in range(n)] if i in axes else [whole] for i, n in enumerate(x.shape)]
+        first, second, *others = [x[index] for index in product(*places)]
+        out = ufunc(first, second)
+        for part in others:
+            ufunc(out, part, out=out)
+        return out if keepdims else out.reshape(shapes.reduced(x.shape, axis))
+    return ufunc.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _in_turn(x: np.ndarray, axis: tuple[int, ...]) -> bool:
+    """Return whether few elements are compared that are neighbours in memory, where a reduction stops at each."""
+    steps = [(abs(step), i - x.ndim) for i, (n, step) in enumerate(zip(x.shape, x.strides, strict=True)) if n > 1]
+    inner = builtins.min(steps)[1]
+    return (inner in axis or inner + x.ndim in axis) and 1 < _count(x.shape, axis) <= _FEW
 
 
 def _extreme(g: Any, x: Any, y: Any, axis: Any, x_shape: Any, x_dtype: Any) -> Any:
