@@ -7,6 +7,7 @@ the whole batch gives, to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..program import Program, Variable
 from .backends import Build, Executable
-from .splitting import Place, split
+from .splitting import Place, Streamed, split
 
 
 class StreamedStep:
@@ -61,7 +62,10 @@ class StreamedStep:
         if row_inputs is None:
             row_inputs = [v for v in program.inputs if v.shape[:1] == (rows,)]
         self.parts = parts = split(program, row_inputs, rows)
-        totals = {total: np.zeros(total.shape, total.dtype) for total in parts.totals.values()}
+        kept = _kept_gradients(parts)
+        totals = {total: np.zeros(total.shape, total.dtype) for total in parts.totals.values() if total not in kept}
+        self._own = sum(total.nbytes for total in totals.values())
+        totals.update({total: live[slot] for total, slot in kept.items()})
         self._totals = list(totals.values())
         self._live = {**live, **totals}
         self._given = (*program.inputs, *program.numbers)
@@ -73,14 +77,15 @@ class StreamedStep:
             n: self._part(f"a block of {n} rows", parts.block(n))
             for n in dict.fromkeys(stop - start for start, stop in self._cuts)
         }
-        self._after = self._part("after the blocks", parts.after)
+        left = {slot: total for slot, total in parts.after.writes.items() if slot not in kept.values()}
+        self._after = self._part("after the blocks", replace(parts.after, writes=left))
         outputs = zip(parts.program.outputs, parts.by_row, strict=True)
         self._row_outputs = [(v, each) for v, each in outputs if each and isinstance(v, Variable)]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffers of its parts, and of the totals."""
-        return sum(made.nbytes for _, made in self._made) + sum(total.nbytes for total in self._totals)
+        """Bytes of the buffers of its parts, and of the totals that are no gradients to be kept."""
+        return sum(made.nbytes for _, made in self._made) + self._own
 
     @property
     def source(self) -> str:
@@ -120,6 +125,17 @@ class StreamedStep:
         outs = () if after is None else after(*[known[v] for v in (*parts.after.inputs, *numbers)])
         by_row, others = iter(whole), iter(outs)
         return tuple([next(by_row if each else others) for each in parts.by_row])
+
+
+def _kept_gradients(parts: Streamed) -> dict[Variable, Variable]:
+    """Return the totals that are gradients to be left behind, each with the gradient: it is added up there."""
+    read = {v for instruction in parts.program.instructions for v in instruction.reads}
+    found: dict[Variable, Variable] = {}
+    for slot, total in parts.after.writes.items():
+        is_total = isinstance(total, Variable) and total in parts.totals.values() and total.dtype == slot.dtype
+        if slot.kind == "gradient" and slot not in read and is_total:
+            found.setdefault(total, slot)
+    return found
 
 
 def _cut(array: Any, place: Place | None, start: int, stop: int) -> Any:

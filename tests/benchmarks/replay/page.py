@@ -101,7 +101,9 @@ def _targets(figures: dict[str, Any]) -> Iterator[str]:
     found = list(verdicts(figures))
     reached, missed = ([v for v in found if v.met is met] for met in (True, False))
     yield from ("## Targets", "")
-    yield f"{len(found)} in all: {len(reached)} reached, {len(missed)} missed, the others not measured."
+    unknown = len(found) - len(reached) - len(missed)
+    others = f", {unknown} not measured" if unknown else ""
+    yield f"{len(found)} in all: {len(reached)} reached, {len(missed)} missed{others}."
     yield "In float32, with the target in brackets, and bold where it is missed:"
     yield ""
     rows = []
