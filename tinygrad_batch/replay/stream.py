@@ -132,8 +132,9 @@ def _kept_gradients(parts: Streamed) -> dict[Variable, Variable]:
     read = {v for instruction in parts.program.instructions for v in instruction.reads}
     found: dict[Variable, Variable] = {}
     for slot, total in parts.after.writes.items():
-        is_total = isinstance(total, Variable) and total in parts.totals.values() and total.dtype == slot.dtype
-        if slot.kind == "gradient" and slot not in read and is_total:
+        if not isinstance(total, Variable) or total not in parts.totals.values():
+            continue
+        if slot.kind == "gradient" and slot not in read and total.dtype == slot.dtype:
             found.setdefault(total, slot)
     return found
 
