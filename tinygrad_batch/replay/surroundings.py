@@ -30,6 +30,12 @@ _MOST = 10_000  # objects, so that a step with a whole data set in reach is not 
 _OPAQUE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, str, bytes, int, float, complex, type(None))
 
 
+class _Numbers(tuple[Any, ...]):
+    """Numbers and texts, hundreds of them, that are compared all at once."""
+
+    __slots__ = ()
+
+
 class Surroundings:
     """The objects that a step can reach, and how they were.
 
@@ -45,8 +51,9 @@ class Surroundings:
         self.arrays: set[int] = set()  # ids of the arrays of tensors
         for name, root in (*roots, ("tb.generator()", generator())):
             self._walk(name, root, 0)
-        self._look("the random numbers of Python", random.getstate, random.setstate)
-        self._look("the random numbers of numpy.random", lambda: _plain(np.random.get_state()), np.random.set_state)  # noqa: NPY002
+        self._look("the random numbers of Python", lambda: _Numbers(random.getstate()), random.setstate)
+        legacy = np.random.get_state, np.random.set_state
+        self._look("the random numbers of numpy.random", lambda: _Numbers(_plain(legacy[0]())), legacy[1])
 
     def holds(self, thing: Any) -> bool:
         """Return whether an object was there before."""
@@ -131,7 +138,7 @@ def _same(a: Any, b: Any) -> bool:
         return False
     if isinstance(a, dict):
         return len(a) == len(b) and all(key in b and _same_item(value, b[key]) for key, value in a.items())
-    if isinstance(a, (list, tuple)):
+    if isinstance(a, (list, tuple)) and type(a) is not _Numbers:
         return len(a) == len(b) and all(map(_same_item, a, b))
     return bool(a == b)
 
