@@ -7,7 +7,7 @@ from passing import ops, run
 import tinygrad_batch as tb
 from tinygrad_batch import nn
 from tinygrad_batch.program import Builder
-from tinygrad_batch.replay.arrange import arrange
+from tinygrad_batch.replay.passes.arrange import arrange
 
 
 class Net:

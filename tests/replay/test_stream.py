@@ -7,8 +7,8 @@ from tinygrad_batch.errors import ArgumentError, CompileError
 from tinygrad_batch.op import TABLE, op
 from tinygrad_batch.program import Builder, Variable, evaluate
 from tinygrad_batch.replay.passes import optimise
-from tinygrad_batch.replay.splitting import split
-from tinygrad_batch.replay.stream import StreamedStep
+from tinygrad_batch.replay.rows.splitting import split
+from tinygrad_batch.replay.rows.stream import StreamedStep
 
 BLOCK = 64
 MLP = (10, 15, 10, 1)

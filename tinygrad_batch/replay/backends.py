@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..program import Program, Variable
-from .arrange import arrange
+from .passes.arrange import arrange
 
 
 class Executable(Protocol):

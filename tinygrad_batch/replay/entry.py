@@ -214,7 +214,7 @@ class Entry:
         build = BACKENDS[self._settings.backend]()
         block, rows = self._settings.row_block, self.rows
         if block is not None and rows is not None and rows > block:
-            from .stream import StreamedStep
+            from .rows import StreamedStep
 
             self.executable = StreamedStep(self.program, rows, block, build, arrays)
         else:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import shapes
-from ..op import TABLE
-from ..program import NUMBER, Instruction, Operand, Program, Variable
-from ..shapes import Shape
-from .passes.common import common
-from .passes.dead import dead
-from .passes.rewriting import Rewriting
-from .passes.simplify import simplify
+from ... import shapes
+from ...op import TABLE
+from ...program import NUMBER, Instruction, Operand, Program, Variable
+from ...shapes import Shape
+from .common import common
+from .dead import dead
+from .rewriting import Rewriting
+from .simplify import simplify
 
 ROWS_INSIDE = (3, 0, 1, 2)  # which axis of (channels, height, width, rows) each axis of pictures is
 _PER_ELEMENT = {"astype", "clip", "power_of"}  # these, and what the table says of itself
@@ -29,7 +29,7 @@ def arrange(program: Program) -> Program:
 
     Examples
     --------
-    >>> from tinygrad_batch.replay.arrange import arrange
+    >>> from tinygrad_batch.replay.passes.arrange import arrange
     >>> from tinygrad_batch.program import Instruction, Program, Variable
     >>> x, w = Variable("x", (5, 1, 4, 4), "float64", "input"), Variable("w", (2, 1, 3, 3), "float64", "input")
     >>> c, y = Variable("c", (5, 2, 2, 2), "float64"), Variable("y", (5, 2, 2, 2), "float64")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import shapes
-from ..errors import CompileError
-from ..op import TABLE
-from ..program import NUMBER, Instruction, Operand, Program, Variable
-from .passes.dead import dead
-from .passes.lower import lower
+from ... import shapes
+from ...errors import CompileError
+from ...op import TABLE
+from ...program import NUMBER, Instruction, Operand, Program, Variable
+from ..passes.dead import dead
+from ..passes.lower import lower
 from .rowwise import along, refusal
 
 _VIEWS = {"matrix_transpose", "transpose", "reshape", "spread", "broadcast_to"}

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import shapes
-from ..errors import CompileError
-from ..op import TABLE
-from ..program import Instruction, Variable
+from ... import shapes
+from ...errors import CompileError
+from ...op import TABLE
+from ...program import Instruction, Variable
 
 At = Sequence[int | None]  # for each input, the axis of the rows, or None where it does not depend on them
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ..program import Program, Variable
-from .backends import Build, Executable
+from ...errors import ArgumentError
+from ...program import Program, Variable
+from ..backends import Build, Executable
 from .splitting import Place, Streamed, split
 
 
