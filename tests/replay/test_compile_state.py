@@ -1,6 +1,8 @@
 """What a compiled step leaves behind, and when it captures again."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -335,6 +337,17 @@ def test_an_epoch_is_the_batches_in_their_order(backend):
         assert batches.epoch == eager_batches.epoch
     same(eager, replayed)
     assert step.cache_info()[:2] == (10, 2)
+
+
+def test_neither_the_batch_nor_the_old_arrays_stay_behind():
+    one = Training(momentum=0.9)
+    step = tb.compile(one.step)
+    x = X.copy()
+    gone = [weakref.ref(array) for array in (x, *[p._data for p in one.model.parameters()])]
+    step(x, Y)
+    del x
+    gc.collect()
+    assert all(array() is None for array in gone)
 
 
 def test_what_there_is_to_see():

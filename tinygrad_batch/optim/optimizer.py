@@ -113,8 +113,9 @@ class Optimizer:
             self._writer.mark()
         if state.recorder is not None:
             # a schedule may change the learning rate before the formulas are written: a copy stays as it is
-            changed = [one for one in self._learned if one.has_grad]
-            state.recorder.update(self, copy(self), changed)
+            now = copy(self)
+            now.parameters, now._learned, now._writer = [], (), Writer([])  # and keeps no arrays alive
+            state.recorder.update(self, now, [one for one in self._learned if one.has_grad])
 
     def steered_by(self, number: Callable[..., Any]) -> Optimizer:
         """Return a copy whose hyperparameters are symbols, to write down what its `update` computes.

@@ -227,6 +227,8 @@ class StrictRecorder(Recorder):
             value.tensor = None
         for held in (self._by_tensor, self._by_node, self._by_array, self._done, self._held, self.fresh, self.cleared):
             held.clear()
+        self._gradients_before.clear()
+        del self._surroundings
 
     # --- what cannot be replayed -----------------------------------------------------------------
     def read(self, tensor: Tensor, how: str) -> None:
