@@ -25,6 +25,8 @@ Kind = Literal["input", "parameter", "state", "gradient", "number", "constant", 
 Number = int | float | bool | complex
 
 LIVING = ("parameter", "state", "gradient")
+# Operations whose result may be the memory of their input, seen otherwise: a plan need not compute them.
+VIEWS = frozenset({"reshape", "transpose", "matrix_transpose", "broadcast_to", "spread", "getitem"})
 NUMBER = "number"  # the dtype of a Python number, which never widens an array
 
 

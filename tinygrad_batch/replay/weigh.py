@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..memory import format_bytes
-from ..program import Program, Variable
+from ..program import VIEWS, Program, Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,6 @@ def weigh(program: Program, rows: int | None, buffer_bytes: int) -> StepMemory:
     )
 
 
-_VIEWS = {"reshape", "transpose", "matrix_transpose", "broadcast_to", "spread", "getitem"}
-
-
 def peak(program: Program) -> int:
     """Return the most that computed variables take at one time, each freed after its last use.
 
@@ -62,7 +59,7 @@ def peak(program: Program) -> int:
     """
     base: dict[Variable, Variable] = {}  # a view takes no memory, and keeps what it is a view of
     for instruction in program.instructions:
-        if instruction.op in _VIEWS and instruction.reads:
+        if instruction.op in VIEWS and instruction.reads:
             base[instruction.output] = base.get(instruction.reads[0], instruction.reads[0])
     last: dict[Variable, int] = {}
     for number, instruction in enumerate(program.instructions):

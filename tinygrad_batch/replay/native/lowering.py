@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import shapes
-from ...program import NUMBER, Instruction, Number, Operand, Program, Variable
+from ...program import NUMBER, VIEWS, Instruction, Number, Operand, Program, Variable
 from . import operations
 from .indices import ZERO, Affine, Flat, Index, broadcast, counter, extents, is_basic, through_view
 
 KINDS = {"float32": "float", "float64": "double", "bool": "i1", "int32": "i32", "int64": "i64", NUMBER: "double"}
 _FLOATING = ("float32", "float64", NUMBER)
-VIEWS = {"reshape", "transpose", "matrix_transpose", "broadcast_to", "spread", "getitem"}
 REDUCTIONS = {"sum", "mean", "max", "min", "prod", "sum_rows", "unbroadcast"}
 MAP, VIEW, REDUCE, PRODUCT, NUMPY, LEAF = "map", "view", "reduce", "product", "numpy", "leaf"
 

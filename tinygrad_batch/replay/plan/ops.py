@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...program import NUMBER, Instruction, Operand, Variable
+from ...program import VIEWS as PROGRAM_VIEWS
 
 # The result lies in the memory of the input.
-VIEWS = frozenset(("reshape", "transpose", "matrix_transpose", "getitem", "broadcast_to", "spread", "sliding_windows"))
+VIEWS = PROGRAM_VIEWS | {"sliding_windows"}
 _POWERS = {2: "square", 1: "positive", 0.5: "sqrt", -1: "reciprocal"}
 
 
