@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_batch.creation import asarray
-from tinygrad_batch.data import DataIterator
-from tinygrad_batch.data.sampler import Plan, State, order, restore, save, starts, step
-from tinygrad_batch.errors import ArgumentError, DataError, StateError
+from tinygrad_batch.data import DataIterator, Weighted
+from tinygrad_batch.data import iterator as iterator_module
+from tinygrad_batch.data.orders import shuffled
+from tinygrad_batch.data.plan import Cursor, make_plan, restore, save
+from tinygrad_batch.errors import ArgumentError, DataError, ShapeError, StateError
 from tinygrad_batch.tensor import Tensor
 
 
@@ -85,9 +88,9 @@ def test_the_order_depends_on_seed_and_epoch_alone(setup, epoch):
         pass
     assert [(epoch, index, rows) for index, rows in enumerate(rows_of(batches))] == first[-len(batches) :]
     rows, options = setup
-    expected = order(rows, epoch, options["seed"], options["shuffle"])
-    if options["shuffle"]:
-        assert expected.tolist() == np.random.default_rng([options["seed"], epoch]).permutation(rows).tolist()
+    order = shuffled(rows, options["seed"], epoch) if options["shuffle"] else range(rows)
+    together = list(itertools.chain(*[taken for number, _, taken in first if number == epoch]))
+    assert together == list(order)[: len(together)]
 
 
 def test_the_global_random_state_is_left_alone():
@@ -217,10 +220,10 @@ def test_what_a_state_means():
     batches = DataIterator(np.arange(10), batch_size=4)
     where = []
     for epoch in batches.epochs(2):
-        where.append(("before", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["batch"]))
+        where.append(("before", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["step"]))
         for _ in epoch:
-            where.append(("in", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["batch"]))
-        where.append(("after", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["batch"]))
+            where.append(("in", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["step"]))
+        where.append(("after", epoch.number, batches.state_dict()["epoch"], batches.state_dict()["step"]))
     assert where[:5] == [("before", 0, 0, 0), ("in", 0, 0, 1), ("in", 0, 0, 2), ("in", 0, 1, 0), ("after", 0, 1, 0)]
     assert where[5:] == [("before", 1, 1, 0), ("in", 1, 1, 1), ("in", 1, 1, 2), ("in", 1, 2, 0), ("after", 1, 2, 0)]
 
@@ -241,9 +244,10 @@ def test_a_loaded_epoch_is_its_rest_in_every_pass_and_the_others_are_whole():
     [
         ({"rows": 11}, "taken with rows=11; this iterator has rows=10"),
         ({"seed": 1}, "taken with seed=1"),
-        ({"shuffle": True}, "taken with shuffle=True"),
-        ({"batch": 4}, "names batch 4; an epoch has 4"),
-        ({"batch": -1}, "damaged"),
+        ({"sampler": "Shuffled(keyed=None)"}, "taken with sampler='Shuffled"),
+        ({"drop_last": True}, "taken with drop_last=True"),
+        ({"step": 4}, "names batch 4; an epoch has 4"),
+        ({"step": -1}, "damaged"),
         ({"epoch": 1.5}, "damaged"),
         ({"epoch": "0"}, "damaged"),
         ({"extra": 1}, "expected the keys"),
@@ -416,32 +420,108 @@ def test_repr(rows, options, text):
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.booleans())
-def test_slices_cut_the_rows_without_gap_or_overlap(rows, batch_size, drop_last):
-    plan = Plan(rows=rows, batch_size=batch_size, shuffle=False, drop_last=drop_last, seed=0)
-    cuts = [step(plan, State(0, batch), None)[1] for batch in range(plan.batches)]
-    assert [row for cut in cuts for row in range(rows)[cut]] == list(
-        range(rows - rows % batch_size if drop_last else rows)
-    )
-    assert [cut.start for cut in cuts] == list(starts(rows, batch_size, drop_last))
+def test_batches_cut_the_rows_without_gap_or_overlap(rows, batch_size, drop_last):
+    drop_last = drop_last and batch_size <= rows
+    plan = make_plan(rows, batch_size, drop_last, seed=0, sampler="Sequential()")
+    counts = [plan.rows_in(step) for step in range(plan.batches)]
+    assert sum(counts) == (rows - rows % batch_size if drop_last else rows)
+    assert all(count == batch_size for count in counts[:-1])
+    assert all(0 < count <= batch_size for count in counts)
 
 
 @given(setups())
-def test_steps_are_pure_and_stay_in_their_epoch(setup):
+def test_a_cursor_comes_back_from_what_was_saved(setup):
     rows, options = setup
-    plan = Plan(rows=rows, **{**options, "batch_size": options["batch_size"] or rows})
-    permutation = order(rows, 4, plan.seed, plan.shuffle)
-    state, everything = State(4, 0), []
-    while state.batch < plan.batches:
-        assert restore(plan, save(plan, state)) == state
-        (after, taken), (again, _) = step(plan, state, permutation), step(plan, state, permutation)
-        assert after == again == State(4, state.batch + 1)
-        everything.append(np.arange(rows)[taken].tolist())
-        state = after
-    assert [batch for epoch, _, batch in all_batches(setup, 5) if epoch == 4] == everything
-    assert restore(plan, save(plan, state)) == State(5, 0)
+    plan = make_plan(rows, options["batch_size"], options["drop_last"], options["seed"], "any")
+    for step in range(plan.batches):
+        cursor = Cursor(plan.seed, 4, step)
+        assert restore(plan, save(plan, cursor)) == cursor
+    assert restore(plan, save(plan, Cursor(plan.seed, 4, plan.batches))) == (plan.seed, 5, 0)
+
+
+@given(setups(), st.data())
+def test_batches_are_a_function_of_their_position_alone(setup, data):
+    whole = all_batches(setup, 4)
+    epoch, step, rows = data.draw(st.sampled_from(whole))
+    batches = make(setup)
+    batches.load_state_dict({**batches.state_dict(), "epoch": epoch, "step": step})
+    assert batches.cursor == (setup[1]["seed"], epoch, step)
+    assert rows_of(batches)[0] == rows
 
 
 def test_a_plan_of_many_tiny_batches_takes_no_room():
-    plan = Plan(rows=10**12, batch_size=1, shuffle=False, drop_last=False, seed=0)
-    assert plan.batches == 10**12
-    assert step(plan, State(0, 10**11), None) == (State(0, 10**11 + 1), slice(10**11, 10**11 + 1))
+    nothing = np.broadcast_to(np.zeros(()), (10**12,))
+    batches = DataIterator(nothing, batch_size=1)
+    batches.load_state_dict({**batches.state_dict(), "step": 10**11})
+    (xb,) = next(iter(batches))
+    assert (len(batches), len(xb), batches.cursor) == (10**12, 1, (0, 0, 10**11 + 1))
+
+
+# ---- means over rows ----
+
+
+@given(setups(), st.data())
+def test_the_mean_of_an_epoch_counts_rows_and_not_batches(setup, data):
+    rows, options = setup
+    values = np.random.default_rng(0).standard_normal(rows)
+    batches = DataIterator(values, **options)
+    for epoch in batches.epochs(2):
+        seen, means = [], []
+        for (xb,) in epoch:
+            seen.extend(xb.numpy())
+            means.append(xb.mean())
+        assert np.isclose(epoch.mean(means), np.mean(seen), atol=1e-12)
+        assert batches.mean([mean.item() for mean in means]) == epoch.mean(means)
+        assert epoch.mean(asarray(np.array([mean.item() for mean in means]))) == epoch.mean(means)
+
+
+def test_the_mean_of_a_loop_that_was_broken_off_or_resumed_is_that_of_its_batches():
+    batches = DataIterator(np.arange(10.0), batch_size=4)
+    means = []
+    for epoch in batches.epochs(1):
+        for (xb,) in epoch:
+            means.append(xb.mean())
+            if len(means) == 2:
+                break
+        assert epoch.mean(means) == np.arange(8.0).mean()
+        assert np.isnan(epoch.mean([]))
+    batches.load_state_dict({**batches.state_dict(), "epoch": 3, "step": 1})
+    assert batches.mean([xb.mean() for (xb,) in batches]) == np.arange(4.0, 10.0).mean()
+    with pytest.raises(ShapeError, match="4 values for 3 batches"):
+        next(batches.epochs(1)).mean([0.0] * 4)
+
+
+# ---- whole epochs for a compiled step ----
+
+
+@given(setups(), st.data())
+def test_row_numbers_are_those_of_the_batches(setup, data):
+    rows, _ = setup
+    plain, batches = make(setup), make(setup)
+    state = {**plain.state_dict(), "epoch": 1, "step": data.draw(st.integers(0, len(plain) - 1))}
+    for iterator in (plain, batches):
+        iterator.load_state_dict(state)
+    with mock.patch.object(iterator_module, "MANY", data.draw(st.integers(1, 20))):
+        for _ in range(2):
+            numbers = []
+            for piece in batches.row_numbers():
+                assert len(numbers) % batches.batch_size == 0  # so far, only full batches
+                numbers.extend(piece)
+                assert batches.cursor.step - state["step"] * (batches.epoch == 1) == -(
+                    -len(numbers) // batches.batch_size
+                )
+            assert numbers == list(itertools.chain(*rows_of(plain)))
+            assert batches.state_dict() == plain.state_dict()
+    assert (batches.arrays["x"] == np.arange(rows)).all()
+
+
+def test_arrays_are_given_where_a_batch_is_nothing_but_their_rows():
+    x = np.arange(6.0)
+    assert DataIterator(x, sampler=Weighted(np.ones(6))).arrays is not None
+    for options in (
+        {"prefetch": 1},
+        {"rank": 1, "world_size": 2},
+        {"transform": lambda x, rng: x},
+        {"batch_transform": lambda x, rng: x},
+    ):
+        assert DataIterator(x, **options).arrays is None

@@ -1,23 +1,31 @@
-"""Data on their way into training: batches, epochs, splits, and small data sets to learn with.
-
-One idea a file: `sampler` (which rows make up which batch), `iterator` (the loop), `splits` (rows held
-out, columns on one scale), `datasets` and `synthetic` (something to train on), `files` (your own).
-"""
+"""Data on their way into training."""
 
 from typing import TYPE_CHECKING, Any
 
-from .iterator import DataIterator, Epoch
+from .epoch import Epoch
+from .iterator import DataIterator
+from .samplers import Blocks, Bucketed, Sequential, Shuffled, Stratified, Weighted
 from .splits import Standardized, standardize, train_test_split
+from .stream import Stream
 
 if TYPE_CHECKING:
     from .datasets import Dataset, load_diabetes, load_digits, load_file
+    from .parquet import Parquet
     from .synthetic import make_moons, make_regression, make_spirals, make_xor
 
 __all__ = [
+    "Blocks",
+    "Bucketed",
     "DataIterator",
     "Dataset",
     "Epoch",
+    "Parquet",
+    "Sequential",
+    "Shuffled",
     "Standardized",
+    "Stratified",
+    "Stream",
+    "Weighted",
     "load_diabetes",
     "load_digits",
     "load_file",
@@ -31,12 +39,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # reading files needs half the standard library; load it when a file is read
-    if name.startswith("make_") and name in __all__:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name.startswith("make_"):
         from . import synthetic
 
         return getattr(synthetic, name)
-    if name == "Dataset" or (name.startswith("load_") and name in __all__):
-        from . import datasets
+    if name == "Parquet":
+        from .parquet import Parquet
 
-        return getattr(datasets, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return Parquet
+    from . import datasets
+
+    return getattr(datasets, name)

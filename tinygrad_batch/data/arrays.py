@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ by position and options by keyword, such as batch_size=20
     return array
 
 
-def check_aligned(arrays: dict[str, Array]) -> int:
+def check_aligned(arrays: Mapping[str, Sized]) -> int:
     """Return how many rows the arrays have, which has to be the same number for all.
 
     Examples
@@ -93,38 +93,19 @@ def positional_names(count: int) -> list[str]:
     return ["x", "y", "z"][:count] + [f"a{position}" for position in range(3, count)]
 
 
-def as_named_rows(arrays: tuple[Any, ...]) -> dict[str, Array]:
-    """Return arrays given by position, or as one dict, under their names.
-
-    Raises
-    ------
-    DataError
-        If there are none, or one of them has no rows of numbers.
-    ArgumentError
-        For a dict beside other arrays, or keys that are not names.
+def check_names(named: Mapping[Any, Any]) -> None:
+    """Raise ArgumentError for keys that are not names.
 
     Examples
     --------
-    >>> list(as_named_rows(([[1.0], [2.0]], [0, 1])))
-    ['x', 'y']
-    >>> as_named_rows(({"image": [[1.0], [2.0]], 3: [0, 1]},))
+    >>> check_names({"image": [[1.0], [2.0]], 3: [0, 1]})
     Traceback (most recent call last):
         ...
     tinygrad_batch.errors.ArgumentError: the dict has the key 3; expected names. Use non-empty strings as keys
     """
-    dicts = [array for array in arrays if isinstance(array, Mapping)]
-    if not arrays or dicts == [{}]:
-        raise DataError("no arrays were given", "Give at least one, such as x, y")
-    if not dicts:
-        named = dict(zip(positional_names(len(arrays)), arrays, strict=True))
-    elif len(arrays) == 1:
-        named = dict(dicts[0])
-    else:
-        raise ArgumentError("a dict was given among other arrays", "Put all of them into one dict, or give no dict")
     for name in named:
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"the dict has the key {name!r}; expected names", "Use non-empty strings as keys")
-    return {name: as_rows(array, name) for name, array in named.items()}
 
 
 def read_only(array: Array) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from ..errors import ArgumentError, DataError
 from .arrays import Array
 from .checks import check_flag
-from .files import column_index, read_bytes, read_csv, read_npz
+from .files import check_finite, column_index, read_bytes, read_csv, read_npz
 from .splits import standardize as to_one_scale
 
 FILES = Path(__file__).parent / "files"
@@ -114,7 +114,7 @@ def load_digits() -> Dataset:
     >>> digits.x.shape, digits.y[:5]
     ((1797, 64), array([0, 1, 2, 3, 4]))
     """
-    x, y = read_npz(read_bytes(FILES / "digits.npz"), "digits.npz", ["x", "y"])
+    x, y = read_npz(read_bytes(FILES / "digits.npz"), "digits.npz", ["x", "y"]).values()
     citation = "E. Alpaydin, C. Kaynak: Cascading Classifiers. Kybernetika 34(4), 1998; UCI Machine Learning Repository"
     names = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
     return Dataset("digits", x / 16.0, y.astype(np.int64), names, "digit", citation, x_std=1 / 16)
@@ -123,30 +123,31 @@ def load_digits() -> Dataset:
 def load_file(
     path: str | Path, target: str | int | None = None, *, features: str | Sequence[str | int] | None = None
 ) -> Dataset:
-    """Load your own data from a ``.csv`` (``.tsv``, ``.txt``) table or a NumPy ``.npz`` archive.
+    """Load your own data from a ``.csv`` (``.tsv``, ``.txt``) or ``.parquet`` table or a NumPy ``.npz`` archive.
 
     Parameters
     ----------
     path : str or Path
-        Ends in ``.csv``, ``.tsv``, ``.txt`` or ``.npz``.
+        Ends in ``.csv``, ``.tsv``, ``.txt``, ``.parquet`` or ``.npz``.
     target : str or int, optional
-        CSV: the column to predict, by name or position; default the last. NPZ: the array's name;
-        default ``"y"``.
+        In a table, the column to predict, by name or position; default the last. In an archive, the
+        array's name; default ``"y"``.
     features : optional
-        CSV: the columns to predict it from, names or positions; default all the others. NPZ: the
-        array's name; default ``"x"``.
+        In a table, the columns to predict it from, names or positions; default all the others. In an
+        archive, the array's name; default ``"x"``.
 
     Returns
     -------
     Dataset
         Nothing is scaled: see `standardize`. From CSV, ``x`` and ``y`` (rows, 1) are float64. From
-        NPZ dtypes are kept; a one-dimensional ``y`` of floats becomes (rows, 1), one of integers
-        is taken for labels and stays.
+        Parquet, each has the dtype that holds its columns. From NPZ dtypes are kept; a one-dimensional
+        ``y`` of floats becomes (rows, 1), one of integers is taken for labels and stays.
 
     Raises
     ------
     DataError
         If the file cannot be read, naming the line and column that are at fault, or the array.
+        Parquet needs pyarrow: ``pip install "tinygrad-batch[parquet]"``.
 
     Examples
     --------
@@ -155,8 +156,8 @@ def load_file(
     >>> load_file("people.xlsx")
     Traceback (most recent call last):
         ...
-    tinygrad_batch.errors.DataError: 'people.xlsx' ends in '.xlsx'; .csv, .tsv, .txt and .npz can be read. Save \
-it as CSV
+    tinygrad_batch.errors.DataError: 'people.xlsx' ends in '.xlsx'; .csv, .tsv, .txt, .parquet and .npz can be \
+read. Save it as CSV
     """
     if not isinstance(path, str | Path):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a str or a Path")
@@ -166,34 +167,62 @@ it as CSV
         return _from_npz(path, "y" if target is None else target, "x" if features is None else features)
     if kind in {".csv", ".tsv", ".txt"}:
         return _from_csv(path, -1 if target is None else target, features)
-    raise DataError(f"{str(path)!r} ends in {kind!r}; .csv, .tsv, .txt and .npz can be read", "Save it as CSV")
+    if kind == ".parquet":
+        return _from_parquet(path, -1 if target is None else target, features)
+    known = ".csv, .tsv, .txt, .parquet and .npz can be read"
+    raise DataError(f"{str(path)!r} ends in {kind!r}; {known}", "Save it as CSV")
 
 
 def _from_csv(path: Path, target: str | int, features: str | Sequence[str | int] | None) -> Dataset:
     content = read_bytes(path)
+    wanted = None if features is None else [*_listed(features), target]
+    table = read_csv(content, path.name, wanted)
+    place = _target_place(table.names, target, path.name) if wanted is None else len(wanted) - 1
+    others = [index for index in range(len(table.names)) if index != place]
+    names = _distinct([table.names[index] for index in others], table.names[place])
+    return Dataset(path.stem, table.values[:, others], table.values[:, [place]], names, table.names[place])
+
+
+def _from_parquet(path: Path, target: str | int, features: str | Sequence[str | int] | None) -> Dataset:
+    from .parquet import Parquet, column_names
+
+    known = column_names(path)
     if features is None:
-        table = read_csv(content, path.name)
-        if len(table.names) == 1:
-            hint = "One to predict and at least one to predict it from are expected, separated by , ; or tab"
-            raise DataError(f"{path.name} has one column, {table.names[0]!r}", hint)
-        position = column_index(table.names, target, path.name)
+        place = _target_place(known, target, path.name)
+        wanted = [*known[:place], *known[place + 1 :]]
     else:
-        wanted = [features] if isinstance(features, str | int) else list(features)
-        if not wanted:
-            raise ArgumentError("features is empty", "Name at least one column")
-        table = read_csv(content, path.name, [*wanted, target])
-        position = len(wanted)
-        if len(set(table.names)) < len(table.names):
-            raise ArgumentError(f"a column was asked for twice: {', '.join(table.names)} (the last is the target)")
-    others = [index for index in range(len(table.names)) if index != position]
-    x, y = table.values[:, others], table.values[:, [position]]
-    return Dataset(path.stem, x, y, tuple(table.names[index] for index in others), table.names[position])
+        place = column_index(known, target, path.name)
+        wanted = [known[column_index(known, column, path.name)] for column in _listed(features)]
+    names = _distinct(wanted, known[place])
+    x, y = (check_finite(Parquet(path, chosen)[:], path.name) for chosen in (names, known[place : place + 1]))
+    return Dataset(path.stem, x, y, names, known[place])
+
+
+def _listed(features: str | Sequence[str | int]) -> list[str | int]:
+    wanted: list[str | int] = [features] if isinstance(features, str | int) else [*features]
+    if not wanted:
+        raise ArgumentError("features is empty", "Name at least one column")
+    return wanted
+
+
+def _target_place(names: Sequence[str], target: str | int, source: str) -> int:
+    if len(names) == 1:
+        hint = "One to predict and at least one to predict it from are expected, separated by , ; or tab"
+        raise DataError(f"{source} has one column, {names[0]!r}", hint)
+    return column_index(names, target, source)
+
+
+def _distinct(names: list[str], target: str) -> tuple[str, ...]:
+    if len({*names, target}) <= len(names):
+        raise ArgumentError(f"a column was asked for twice: {', '.join(names)}, {target} (the last is the target)")
+    return tuple(names)
 
 
 def _from_npz(path: Path, target: str | int, features: str | Sequence[str | int]) -> Dataset:
     if not isinstance(target, str) or not isinstance(features, str):
         raise ArgumentError("an .npz archive holds named arrays", 'Give names: target="y", features="x"')
-    x, y = read_npz(read_bytes(path), path.name, [features, target])
+    arrays = read_npz(read_bytes(path), path.name, [features, target])
+    x, y = arrays[features], arrays[target]
     if x.ndim < 2:
         hint = "Its rows are the examples: save x.reshape(-1, 1) for a single feature"
         raise DataError(f"{path.name}: {features!r} has shape {x.shape}; expected (rows, features)", hint)

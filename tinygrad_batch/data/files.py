@@ -121,7 +121,7 @@ def column_index(names: Sequence[str], column: str | int, source: str) -> int:
     raise DataError(f"{source} has no column {column!r}", f"It has {_listed(names)}")
 
 
-def read_npz(content: bytes, source: str, names: Sequence[str]) -> list[NDArray[Any]]:
+def read_npz(content: bytes, source: str, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
     """Read arrays of numbers, with equally many rows, from a NumPy ``.npz`` archive.
 
     Parameters
@@ -130,13 +130,13 @@ def read_npz(content: bytes, source: str, names: Sequence[str]) -> list[NDArray[
         All of the file.
     source : str
         What the messages call the file.
-    names : sequence of str
-        The arrays to read.
+    names : sequence of str, optional
+        The arrays to read; by default all.
 
     Returns
     -------
-    list of ndarray
-        In the order of `names`.
+    dict of str to ndarray
+        In the order of `names`, or of the file.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def read_npz(content: bytes, source: str, names: Sequence[str]) -> list[NDArray[
         raise DataError(f"{source} holds a single array", "Write it with np.savez(path, x=x, y=y)")
     arrays = {}
     with archive:
-        for name in names:
+        for name in archive.files if names is None else names:
             if name not in archive.files:
                 raise DataError(f"{source} has no array {name!r}", f"It has {_listed(archive.files)}")
             try:
@@ -160,13 +160,21 @@ def read_npz(content: bytes, source: str, names: Sequence[str]) -> list[NDArray[
             except TOO_BROKEN as error:
                 hint = "Arrays of Python objects are not read; write it with np.savez(path, x=x, y=y)"
                 raise DataError(f"{source}: the array {name!r} cannot be read: {error}", hint) from error
-            arrays[name] = as_rows(array, f"{source}: {name!r}")
-            bad = np.flatnonzero(~np.isfinite(arrays[name]).reshape(len(array), -1).all(axis=1))
-            if len(bad):
-                hint = "Fill or drop what is missing first"
-                raise DataError(f"{source}: {name!r} holds a value that is not finite in row {bad[0]}", hint)
+            arrays[name] = check_finite(as_rows(array, f"{source}: {name!r}"), f"{source}: {name!r}")
+    if not arrays:
+        raise DataError(f"{source} holds no arrays", "Write it with np.savez(path, x=x, y=y)")
     check_aligned({f"{source}: {name!r}": array for name, array in arrays.items()})
-    return [arrays[name] for name in names]
+    return arrays
+
+
+def check_finite(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return `array`, or raise DataError naming the first row that is not of finite numbers."""
+    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{what} holds a value that is not finite in row {bad[0]}", "Fill or drop what is missing first"
+        )
+    return array
 
 
 def _text(content: bytes, source: str) -> str:

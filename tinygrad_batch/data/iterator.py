@@ -2,103 +2,107 @@
 
 One batch of all 442 rows gives the exact gradient, once. Batches of 20 rows give a rougher one, but 23
 times in a pass over the same rows. Such a pass, which sees every row exactly once, is an *epoch*.
-`sampler` says which rows make up which batch; this file fetches them.
+`samplers` says which row comes when, and `pipeline` makes the batches; this file knows how far they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar, cast, overload
+from collections.abc import Iterable, Iterator, Mapping
+from operator import call
+from typing import Any, Generic, Unpack, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from ..creation import asarray
+from ..calling import wrap
+from ..errors import ArgumentError
 from ..tensor import Tensor
-from .arrays import as_named_rows, check_aligned, read_only
+from .arrays import Array
 from .checks import check_integer
-from .sampler import Plan, Rows, State, make_plan, order, restore, save, step
+from .epoch import Batch, Epoch, counted
+from .options import Options, Transform
+from .orders import Rows
+from .pipeline import Pipeline, recut
+from .plan import Cursor, Plan, known, make_plan, restore, save
+from .prefetch import ahead
+from .samplers import Sampler
+from .table import Table, table_or_stream
 
-Batch = TypeVar("Batch", bound=tuple[Tensor, ...] | dict[str, Tensor])
-
-
-class Epoch(Generic[Batch]):
-    """One pass over the data; every loop over it hands out the same batches.
-
-    Attributes
-    ----------
-    number : int
-        Which epoch this is, counted from 0.
-    start : int
-        The first batch it hands out: 0, or a later one in the epoch that a loaded state lies in.
-        ``len(epoch)`` counts the batches from there on.
-    """
-
-    def __init__(self, source: DataIterator[Batch], number: int, start: int) -> None:
-        self._source = source
-        self.number = number
-        self.start = start
-
-    def __len__(self) -> int:
-        return len(self._source) - self.start
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self._source._walk(State(self.number, self.start))
-
-    def __repr__(self) -> str:
-        resumed = f", from batch {self.start} on" if self.start else ""
-        return f"Epoch({self.number}: {_count(len(self), 'batch', 'batches')}{resumed})"
+MANY = 2**16  # rows whose numbers are worked out at a time for a compiled epoch
 
 
 class DataIterator(Generic[Batch]):
     """Hand out the rows of aligned arrays in batches, epoch after epoch.
 
-    Every epoch visits every row exactly once (less the remainder, with `drop_last`), and no batch
-    holds rows of two epochs. The order is a function of `seed` and the number of the epoch alone:
-    neither NumPy's global random state nor an earlier loop that was broken off changes it.
+    Every epoch visits every row exactly once (less the remainder, with `drop_last`), unless its sampler says
+    otherwise, and no batch holds rows of two epochs. What is in a batch is a function of the data, the
+    options, and its position ``(seed, epoch, step)``: NumPy's global random state, an earlier loop that
+    was broken off, and threads do not change it.
 
     Parameters
     ----------
-    *arrays : array_like or Tensor, or one dict of them
-        The data; row ``i`` of each belongs to the same example. NumPy arrays are not copied.
+    *arrays : array_like, Tensor, path, Parquet, Stream, or anything with shape, dtype and slicing; or one dict of them
+        The data; row ``i`` of each belongs to the same example. Arrays are not copied, and files are read when their
+        rows have their turn. A path is that of an ``.npy`` file or, alone, of a table: ``.npz``, ``.csv`` or
+        ``.parquet``, whose last column is y. A stream stands alone.
     batch_size : int, optional
-        Rows of a batch; None is the full batch. More than there are rows is one batch of them all.
+        Rows of a batch, of all processes together; None is the full batch. More than there are rows is one
+        batch of them all.
     shuffle : bool
-        Whether each epoch visits the rows in an order of its own.
+        Whether each epoch visits the rows in an order of its own: short for ``sampler=Shuffled()``.
+    sampler : Sampler, optional
+        Which row comes when: `Sequential`, `Shuffled`, `Weighted`, `Stratified`, `Bucketed` or `Blocks`.
     drop_last : bool
         Whether a last batch with fewer rows is left out.
     seed : int
-        Chooses the orders, at least 0.
+        Chooses the orders and all else that is random, at least 0.
+    rank, world_size : int
+        Which of how many processes this is. It gets the rows ``[rank::world_size]`` of each batch, which may
+        be none of a short last one.
+    transform : callable, optional
+        ``transform(x, y, rng)`` gets the arrays of one row, and returns new ones; of a dict,
+        ``transform(row, rng)``. The generator is the row's own in this epoch.
+    batch_transform : callable, optional
+        The same for the arrays of a batch, whose rows it keeps. Of several processes, each transforms the whole
+        batch and keeps its part.
+    prefetch : int
+        How many batches threads prepare ahead; with 0 there are no threads.
+    workers : int
+        How many threads, at most `prefetch`. Several help where time is spent outside of Python.
 
     Attributes
     ----------
-    rows, batch_size : int
-        Of the data, and of a full batch.
-    plan : Plan
-        These and the other options; it cannot be changed.
+    rows : int
+        Of the data. A stream without length does not know, and raises DtypeError, as ``len(batches)`` does.
     names : tuple of str
-        What the batches' tensors are called: ``x, y, z, a3, ...`` or the keys of the dict.
+        What the batches' tensors are called: ``x, y, z, a3, ...`` or the keys of the dict. Those of a stream
+        are known once a row was read.
+    plan : Plan
+        Rows of an epoch, batch size, and all else that batches depend on; it cannot be changed.
+    cursor : Cursor
+        The next batch, ``(seed, epoch, step)``; at the end of an epoch its step is ``len(batches)``.
     epoch : int
         The current epoch. It goes up when a pass reaches its end, so after a pass it is the number
         of epochs done.
     batch_index : int
         The batch handed out last in the current epoch, from 0; -1 before the first.
     is_last : bool
-        Whether that batch is the last one of the epoch.
+        Whether that batch is the last one of the epoch; never, in a stream without length.
+    global_rows : int
+        Rows of the batch handed out last, in all processes; 0 before the first.
 
     Raises
     ------
     DataError
-        For no arrays, an empty array, a single number, entries that are not numbers, or arrays of
-        unequal lengths.
+        For no arrays, an empty array, a single number, entries that are not numbers, arrays of
+        unequal lengths, or a file that cannot be read.
     ArgumentError
         For options outside what is described, or where `drop_last` would leave no batch at all.
 
     Notes
     -----
     **A batch** is a tuple of Tensors (of one, if there is one array), or a dict with the keys given.
-    Dtypes are kept. Without `shuffle` a batch is a view of your array: nothing is copied, and what
-    you write into your array shows in the batches. With `shuffle` it is a copy of its rows.
+    Dtypes are kept. In order, a batch is a view of your array: nothing is copied, and what
+    you write into your array shows in the batches. Otherwise it is a copy of its rows.
 
     **Breaking off.** Each ``for`` loop over the iterator or over an `Epoch` is a pass of its own,
     from the first batch. Breaking off leaves `epoch` as it is, so the next loop over the iterator
@@ -110,8 +114,10 @@ class DataIterator(Generic[Batch]):
 
     **Loops inside loops.** Every pass has its own position, so loops over one iterator, nested or
     side by side, do not take batches from each other: each sees the whole epoch that was current
-    when it began. `epoch`, `batch_index`, `is_last` and `state_dict` describe the batch handed out
+    when it began. `cursor`, `is_last`, `global_rows` and `state_dict` describe the batch handed out
     last, by whichever loop. Use two iterators where two loops should count for themselves.
+
+    **Errors** in a source or a transform keep their type, and get notes with the row, the batch and the epoch.
 
     Examples
     --------
@@ -136,35 +142,38 @@ class DataIterator(Generic[Batch]):
 
     @overload
     def __init__(
-        self: DataIterator[dict[str, Tensor]],
-        arrays: Mapping[str, ArrayLike | Tensor],
-        /,
-        *,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
+        self: DataIterator[dict[str, Tensor]], arrays: Mapping[str, Any], /, **options: Unpack[Options]
     ) -> None: ...
 
     @overload
-    def __init__(
-        self: DataIterator[tuple[Tensor, ...]],
-        *arrays: ArrayLike | Tensor,
-        batch_size: int | None = None,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
-    ) -> None: ...
+    def __init__(self: DataIterator[tuple[Tensor, ...]], *arrays: Any, **options: Unpack[Options]) -> None: ...
 
     def __init__(
-        self, *arrays: Any, batch_size: int | None = None, shuffle: bool = False, drop_last: bool = False, seed: int = 0
+        self,
+        *arrays: Any,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        sampler: Sampler | None = None,
+        drop_last: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        transform: Transform | None = None,
+        batch_transform: Transform | None = None,
+        prefetch: int = 0,
+        workers: int = 1,
     ) -> None:
-        self._as_dict = any(isinstance(array, Mapping) for array in arrays)
-        named = as_named_rows(arrays)
-        self._arrays = {name: read_only(array) for name, array in named.items()}
-        self._plan = make_plan(check_aligned(named), batch_size, shuffle, drop_last, seed)
-        self._loaded = State(0, 0)  # where the epoch that a loaded state lies in begins
-        self._state = State(0, 0)  # the next batch; its number is len(self) while the last one is in use
+        data = table_or_stream(arrays, shuffle, sampler)
+        self._plan = make_plan(data.per_epoch, batch_size, drop_last, seed, repr(data))
+        self._pipeline = Pipeline(data, self._plan, rank, world_size, transform, batch_transform)
+        self._prefetch, self._workers = check_integer(prefetch, "prefetch", 0), check_integer(workers, "workers", 1)
+        if workers > max(prefetch, 1):
+            hint = "Each worker prepares a batch ahead: prefetch at least as many"
+            raise ArgumentError(f"there are workers={workers} for prefetch={prefetch}", hint)
+        self._at = (0, 0)  # the next batch, as epoch and step; the step is len(self) while the last one is in use
+        self._loaded = (0, 0)  # where the epoch that a loaded state lies in begins
+        self._global_rows = 0
+        self._pass = self._epoch(0)  # the one that began last
 
     @property
     def plan(self) -> Plan:
@@ -172,9 +181,14 @@ class DataIterator(Generic[Batch]):
         return self._plan
 
     @property
+    def cursor(self) -> Cursor:
+        """The next batch."""
+        return Cursor(self._plan.seed, *self._at)
+
+    @property
     def rows(self) -> int:
         """Rows of the data."""
-        return self._plan.rows
+        return known(self._pipeline.data.rows)
 
     @property
     def batch_size(self) -> int:
@@ -184,30 +198,57 @@ class DataIterator(Generic[Batch]):
     @property
     def as_dict(self) -> bool:
         """Whether batches are dicts rather than tuples."""
-        return self._as_dict
+        return self._pipeline.form.as_dict
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the tensors of a batch are called."""
-        return tuple(self._arrays)
+        return self._pipeline.form.names
 
     @property
     def epoch(self) -> int:
         """The current epoch, counted from 0."""
-        return self._state.epoch
+        return self._at[0]
 
     @property
     def batch_index(self) -> int:
         """The batch handed out last, or -1."""
-        return self._state.batch - 1
+        return self._at[1] - 1
 
     @property
     def is_last(self) -> bool:
-        """Whether that is the epoch's last."""
-        return self._state.batch == len(self)
+        """Whether that is the epoch's last, as far as that is known."""
+        return self._plan.is_over(self._at[1])
+
+    @property
+    def global_rows(self) -> int:
+        """Rows of the batch handed out last, in all processes; what each divides the sum over its own rows by.
+
+        Examples
+        --------
+        Two processes and a batch of three rows: their shares of the mean add up to it.
+
+        >>> for rank in range(2):
+        ...     batches = DataIterator([1.0, 2.0, 6.0], rank=rank, world_size=2)
+        ...     for (xb,) in batches:
+        ...         print(xb.numpy(), round(xb.sum().item() / batches.global_rows, 3))
+        [1. 6.] 2.333
+        [2.] 0.667
+        """
+        return self._global_rows
+
+    @property
+    def arrays(self) -> dict[str, Array] | None:
+        """All rows by name, not to be written to, where a batch is nothing but rows of arrays in memory; else None."""
+        if not self._pipeline.is_plain or self._prefetch:
+            return None
+        return cast(dict[str, Array], cast(Table, self._pipeline.data).sources)
 
     def __len__(self) -> int:
         return self._plan.batches
+
+    def __bool__(self) -> bool:
+        return True
 
     def __iter__(self) -> Iterator[Batch]:
         """Return a pass over the current epoch; at its end `epoch` goes up by one."""
@@ -232,82 +273,92 @@ class DataIterator(Generic[Batch]):
     def _epochs(self, count: int) -> Iterator[Epoch[Batch]]:
         first = self.epoch
         for number in range(first, first + count):
-            epoch = self._epoch(number)
-            self._state = State(number, epoch.start)
+            epoch = self._pass = self._epoch(number)
+            self._at = (number, epoch.start)
             yield epoch
-            self._state = State(number + 1, 0)
+            self._at = (number + 1, 0)
 
-    def skip_epoch(self) -> tuple[dict[str, Any], Any]:
-        """Go to the end of the current epoch, and return what a pass over it would have gone through.
+    def row_numbers(self) -> Iterator[Rows]:
+        """Go through the current epoch as numbers of rows, those of many batches at a time.
 
-        For whoever cuts the batches without this iterator, such as a compiled step.
-
-        Returns
-        -------
-        arrays : dict of str to numpy.ndarray
-            All rows, by the names of the tensors of a batch; not to be written to.
-        order : numpy.ndarray of int, or None
-            The rows of the epoch in their order; None if that is simply all of them as they lie.
+        For whoever takes the rows out of `arrays` without this iterator, such as a compiled step. All but the last are
+        full batches; the position counts all batches of what was handed out last.
 
         Examples
         --------
         >>> batches = DataIterator([[1.0], [2.0], [3.0]], batch_size=2, shuffle=True)
-        >>> arrays, order = batches.skip_epoch()
-        >>> arrays["x"].shape, sorted(order.tolist()), batches.epoch
-        ((3, 1), [0, 1, 2], 1)
+        >>> [rows.tolist() for rows in batches.row_numbers()], batches.epoch
+        ([[2, 1, 0]], 1)
         """
-        epoch = self._epoch(self.epoch)
-        rows = order(self.rows, epoch.number, self._plan.seed, self._plan.shuffle)
-        end = min(len(self) * self.batch_size, self.rows)  # fewer than there are rows, where the rest is dropped
-        if rows is not None or epoch.start or end < self.rows:
-            rows = (np.arange(self.rows) if rows is None else rows)[epoch.start * self.batch_size : end]
-        self._state = State(epoch.number + 1, 0)
-        return dict(self._arrays), rows
+        epoch = self._pass = self._epoch(self.epoch)
+        step, size, end = epoch.start, self.batch_size, len(self)
+        pieces = self._pipeline.data.pieces(self._plan, epoch.number, step)
+        for rows, *_ in recut(pieces, size * max(1, MANY // size)):
+            found = np.asarray(rows)[: (end - step) * size]
+            if len(found):
+                step += -(-len(found) // size)
+                self._at = (epoch.number, step)
+                yield found
+        self._at = (epoch.number + 1, 0)
+
+    def mean(self, values: Iterable[Any]) -> float:
+        """Return the mean over the rows of what each batch gave, in the pass that began last; see `Epoch.mean`.
+
+        Examples
+        --------
+        >>> batches = DataIterator([1.0, 2.0, 6.0], batch_size=2)
+        >>> batches.mean([xb.mean() for (xb,) in batches])
+        3.0
+        """
+        return self._pass.mean(values)
 
     def _epoch(self, number: int) -> Epoch[Batch]:
-        return Epoch(self, number, self._loaded.batch if number == self._loaded.epoch else 0)
+        return Epoch(self, number, self._loaded[1] if number == self._loaded[0] else 0)
 
-    def _walk(self, state: State) -> Iterator[Batch]:
-        permutation = order(self.rows, state.epoch, self._plan.seed, self._plan.shuffle)
-        batches = len(self)
-        while state.batch < batches:
-            state, rows = step(self._plan, state, permutation)
-            self._state = state
-            yield self._fetch(rows)
-        self._state = State(state.epoch + 1, 0)
+    def _walk(self, epoch: Epoch[Batch]) -> Iterator[Batch]:
+        self._pass = epoch
+        number, step, size, pipeline = epoch.number, epoch.start, self.batch_size, self._pipeline
+        work = pipeline.batches(number, step)
+        made = ahead(work, self._prefetch, self._workers) if self._prefetch else map(call, work)
+        for rows, arrays in made:
+            step += 1
+            self._at = (number, step)
+            self._global_rows = rows
+            if rows < size:
+                epoch._short = (step - 1, rows)
+            names, as_dict = pipeline.data.form
+            tensors = tuple([wrap(array, None, name) for name, array in zip(names, arrays, strict=True)])
+            batch: Any = dict(zip(names, tensors, strict=True)) if as_dict else tensors
+            yield batch
+        self._at = (number + 1, 0)
 
-    def _fetch(self, rows: slice | Rows) -> Batch:
-        tensors = {}
-        for name, array in self._arrays.items():  # a slice of an array is a view
-            tensors[name] = asarray(array[rows] if isinstance(rows, slice) else array.take(rows, axis=0), name=name)
-        return cast(Batch, tensors if self._as_dict else tuple(tensors.values()))
+    def state_dict(self) -> dict[str, int | bool | str | None]:
+        """Return the cursor, and what it is one of, as plain values, which JSON can keep.
 
-    def state_dict(self) -> dict[str, int | bool]:
-        """Return the position and the setup as plain numbers, which JSON can keep.
-
-        ``epoch`` and ``batch`` name the first batch not handed out. Inside a loop it comes after the
-        batch in use; in an epoch's last batch, it is batch 0 of the next epoch.
+        It names the first batch not handed out, whatever threads have prepared. Inside a loop that is the one
+        after the batch in use; in an epoch's last batch, it is batch 0 of the next epoch.
 
         Examples
         --------
         >>> batches = DataIterator([[1.0], [2.0], [3.0]], batch_size=1)
         >>> for (xb,) in batches:
         ...     break
-        >>> batches.state_dict()["epoch"], batches.state_dict()["batch"]
+        >>> batches.state_dict()["epoch"], batches.state_dict()["step"]
         (0, 1)
         >>> batches.load_state_dict(batches.state_dict())
         >>> [float(xb.numpy()[0, 0]) for (xb,) in batches]  # the rest of the epoch
         [2.0, 3.0]
         """
-        return save(self._plan, self._state)
+        return save(self._plan, self.cursor)
 
-    def load_state_dict(self, state: Mapping[str, int | bool]) -> None:
+    def load_state_dict(self, state: Mapping[str, int | bool | str | None]) -> None:
         """Go to where `state` was taken; call it before the loop, not inside one.
 
         Parameters
         ----------
         state : dict
-            From `state_dict` of an iterator with the same number of rows and the same options.
+            From `state_dict` of an iterator with the same data and options; only rank, world size, transforms and
+            threads may be others.
 
         Raises
         ------
@@ -315,18 +366,19 @@ class DataIterator(Generic[Batch]):
             If a key is missing or unknown, the rows or options differ, or there is no such batch;
             the iterator stays as it was.
         """
-        self._loaded = self._state = restore(self._plan, state)
+        cursor = restore(self._plan, state)
+        self._loaded = self._at = (cursor.epoch, cursor.step)
 
     def __repr__(self) -> str:
-        rest = self.rows % self.batch_size
-        batches = _count(len(self), "batch", "batches") + " an epoch"
-        if rest and self._plan.drop_last:
-            batches += f", {_count(rest, 'row')} dropped"
+        plan, data = self._plan, self._pipeline.data
+        if plan.rows is None:
+            return f"DataIterator({data!r}, batch size {plan.batch_size})"
+        rest = plan.rows % plan.batch_size
+        batches = counted(len(self), "batch", "batches") + " an epoch"
+        if rest and plan.drop_last:
+            batches += f", {counted(rest, 'row')} dropped"
         elif rest and len(self) > 1:
-            batches += f", the last of {_count(rest, 'row')}"
-        manner = f"shuffled with seed {self._plan.seed}" if self._plan.shuffle else "in order"
-        return f"DataIterator({_count(self.rows, 'row')}, batch size {self.batch_size}: {batches}, {manner})"
-
-
-def _count(number: int, one: str, many: str = "rows") -> str:
-    return f"{number} {one if number == 1 else many}"
+            batches += f", the last of {counted(rest, 'row')}"
+        manner = {"Sequential()": "in order", "Shuffled(keyed=None)": "shuffled"}.get(plan.sampler, plan.sampler)
+        seed = "" if manner == "in order" else f" with seed {plan.seed}"
+        return f"DataIterator({counted(plan.rows, 'row')}, batch size {plan.batch_size}: {batches}, {manner}{seed})"

@@ -47,12 +47,12 @@ class Collected:
 def run_epoch(
     batches: DataIterator[Any], step: Callable[..., Any], entry_for: Callable[[list[Any], int], Entry | None]
 ) -> Any:
-    """Run a step on every batch of the current epoch of an iterator, the full batches in one go.
+    """Run a step on every batch of the current epoch of an iterator, the full batches many at a time.
 
     Parameters
     ----------
     batches : DataIterator
-        Of tuples of tensors.
+        Where its batches are more than rows of arrays in memory, it is gone through batch by batch.
     step : callable
         The compiled step, for the batches that cannot be run together: the first one, where it has to be
         captured, and a short last one.
@@ -60,19 +60,21 @@ def run_epoch(
         Gets shapes and dtypes of a batch, and how many batches there are; returns the entry to run them, or None.
     """
     collected = Collected()
-    arrays, order = batches.skip_epoch()
-    named = list(arrays.items())
-    order = np.arange(batches.rows) if order is None else order
-    size, done = batches.batch_size, 0
-    like = [((size, *array.shape[1:]), array.dtype) for _, array in named]
-    while done < len(order):
-        full = (len(order) - done) // size
-        entry = entry_for(like, full) if full else None
-        if entry is None:
-            rows = order[done : done + size]
-            collected.add(step(*[wrap(array.take(rows, axis=0), None, name) for name, array in named]))
-        else:
-            rows = order[done : done + full * size]
-            collected.extend(entry.result, entry.epoch([array for _, array in named], rows, full))
-        done += len(rows)
+    arrays, size = batches.arrays, batches.batch_size
+    if arrays is None:
+        for batch in batches:
+            collected.add(step(**batch) if isinstance(batch, dict) else step(*batch))
+        return collected.together()
+    like = [((size, *array.shape[1:]), array.dtype) for array in arrays.values()]
+    for order in batches.row_numbers():
+        done = 0
+        while done < len(order):
+            full = (len(order) - done) // size
+            entry = entry_for(like, full) if full else None
+            rows = order[done : done + (size if entry is None else full * size)]
+            if entry is None:
+                collected.add(step(*[wrap(array.take(rows, axis=0), None, name) for name, array in arrays.items()]))
+            else:
+                collected.extend(entry.result, entry.epoch(list(arrays.values()), rows, full))
+            done += len(rows)
     return collected.together()
