@@ -145,7 +145,7 @@ class Weighted(Sampler):
         if self.rows_per_epoch is not None:
             drawn = check_integer(self.rows_per_epoch, "rows_per_epoch", 1)
             if drawn > most and not replacement:
-                raise ArgumentError(f"rows_per_epoch is {drawn}; without replacement only {most} rows can be drawn")
+                raise ArgumentError(f"rows_per_epoch is {drawn}; without replacement at most {most} can be drawn")
 
     def count(self, rows: int) -> int:
         """Return how many rows are drawn."""

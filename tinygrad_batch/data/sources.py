@@ -115,7 +115,7 @@ class Sliced:
 
     def _run(self, first: int, stop: int) -> Array:
         try:
-            found = np.asarray(self._data[first:stop])
+            found = np.asarray(self._data[first:stop], self.dtype)
             if found.shape != (stop - first, *self.shape[1:]):
                 raise DataError(f"{self.name} gave an array of shape {found.shape} for {stop - first} rows")
         except Exception as error:
