@@ -182,20 +182,19 @@ class Counting:
 
 
 def test_pages_are_let_go_after_so_many_bytes():
-    array = np.zeros((2**10, 2**10))  # rows of 8 KiB
+    array = np.zeros((2**10, 2**10))  # rows of 8 KiB; what is mapped around each read counts as 2 MiB
     slices, picks, columns = Counting(), Counting(), Counting()
-    for _ in range(9):
-        Mapped(array, slices)[:]  # none is large enough
-    assert slices.times == 0
-    mapped = Mapped(array, slices)
-    for _ in range(9):
-        mapped[:]  # 8 MiB each
-    assert slices.times == 1
-    mapped = Mapped(array, picks)
-    for _ in range(9):
-        mapped.take(np.arange(114))  # 8 MiB each, with 64 KiB more around every row
-    assert picks.times == 2
-    Mapped(np.asfortranarray(array), columns).take(np.arange(1))  # every number of a row lies somewhere else
+    mapped = Mapped(array, "x", slices)
+    for _ in range(10):
+        mapped[:768]  # 6 MiB
+    assert slices.times == 2
+    mapped = Mapped(array, "x", picks)
+    for _ in range(3):
+        assert mapped.take(np.arange(16) * 50).shape == (16, 2**10)
+    assert picks.times == 3
+    mapped.take(np.arange(100))  # a single run
+    assert picks.times == 3
+    Mapped(np.asfortranarray(array), "x", columns).take(np.arange(1))  # every number of a row lies somewhere else
     assert columns.times == 1
 
 

@@ -19,8 +19,9 @@ from ..tensor import Tensor
 from .arrays import Array, as_rows, check_names, positional_names, read_only
 from .files import TOO_BROKEN, read_bytes, read_npz
 
-RESIDENT = 2**25  # bytes of a mapped file that are read before its pages are let go
-AROUND = 2**16  # bytes that the system maps around the one that is read; a gap that is read rather than skipped
+GAP = 2**16  # bytes that are read rather than skipped
+FOLIO = 2**21  # bytes that Linux may map where one is read
+RESIDENT = 2**25  # bytes of a mapped file that are in memory before its pages are let go
 REREADABLE = ("r", "r+", "w+")  # numpy.memmap's modes whose pages can be read from the file again
 IN_MEMORY = ("__array_interface__", "__dlpack__", "to_numpy")  # what arrays of other packages have, but not files
 
@@ -44,43 +45,6 @@ class Source(Protocol):
         """Return a copy of these rows; `axis` is 0."""
 
 
-class Mapped:
-    """A mapped file that does not fill the memory while it is read.
-
-    What was read of a mapped file stays in the memory of the process as long as there is room. So its pages are
-    let go after every 32 MiB. Whoever still looks at them, in a batch that is a view, gets them again from the
-    file, or from the system's cache of it.
-    """
-
-    def __init__(self, array: Array, mapping: mmap.mmap) -> None:
-        self._array = read_only(array)
-        self._mapping = mapping
-        self._read = 0
-        pieces = 1 if array[:1].flags.c_contiguous else array[0].size
-        self._row_bytes = array[:1].nbytes + pieces * AROUND
-        self.shape, self.dtype = array.shape, array.dtype
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __getitem__(self, rows: slice) -> Array:
-        found = self._array[rows]
-        self._count(max(found.nbytes, len(found) * abs(found.strides[0])))
-        return found
-
-    def take(self, rows: NDArray[np.integer], axis: int = 0) -> Array:
-        """Return a copy of these rows."""
-        found = self._array.take(rows, axis=axis)
-        self._count(len(rows) * self._row_bytes)
-        return found
-
-    def _count(self, nbytes: int) -> None:
-        self._read += nbytes
-        if self._read > RESIDENT:
-            self._mapping.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
-
-
 class Sliced:
     """Anything with shape, dtype and slicing, as h5py's data sets, Zarr's arrays or `Parquet`.
 
@@ -94,7 +58,7 @@ class Sliced:
         self.shape = tuple(int(length) for length in data.shape)
         self.dtype = np.dtype(data.dtype)
         like = as_rows(np.broadcast_to(np.zeros((), self.dtype), self.shape), name)
-        self._near = max(1, AROUND // max(1, like[:1].nbytes))
+        self._near = max(1, GAP // max(1, like[:1].nbytes))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -114,6 +78,7 @@ class Sliced:
         return found
 
     def _run(self, first: int, stop: int) -> Array:
+        """Return neighbouring rows."""
         try:
             found = np.asarray(self._data[first:stop], self.dtype)
             if found.shape != (stop - first, *self.shape[1:]):
@@ -121,6 +86,30 @@ class Sliced:
         except Exception as error:
             error.add_note(f"while reading rows {first} to {stop - 1} of {self.name}")
             raise
+        return found
+
+
+class Mapped(Sliced):
+    """A mapped file that does not fill the memory while it is read.
+
+    What was read of a mapped file stays in the memory of the process as long as there is room. So its pages are
+    let go again and again. Whoever still looks at them, in a batch that is a view, gets them back from the
+    file, or from the system's cache of it.
+    """
+
+    def __init__(self, array: Array, name: str, mapping: mmap.mmap) -> None:
+        super().__init__(read_only(array), name)
+        self._mapping = mapping
+        self._read = 0
+        scattered = 1 if array[:1].flags.c_contiguous else array[0].size
+        self._around = scattered * FOLIO
+
+    def _run(self, first: int, stop: int) -> Array:
+        found: Array = self._data[first:stop]
+        self._read += found.nbytes + self._around
+        if self._read > RESIDENT:
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+            self._read = 0
         return found
 
 
@@ -149,7 +138,7 @@ def as_source(value: Any, name: str) -> Source:
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
         mapping = _mapping(value)
         array = as_rows(value, name)
-        return read_only(array) if mapping is None else Mapped(array, mapping)
+        return read_only(array) if mapping is None else Mapped(array, name, mapping)
     if _is_sliced(value):
         return Sliced(value, name)
     return read_only(as_rows(value, name))
