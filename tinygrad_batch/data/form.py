@@ -34,6 +34,8 @@ class Form(NamedTuple):
         >>> Form.of(([1.0, 2.0], 0)), Form.of([1.0, 2.0])
         (Form(names=('x', 'y'), as_dict=False), Form(names=('x',), as_dict=False))
         """
+        if isinstance(row, Mapping | tuple) and not row:
+            raise DataError("a row without arrays was given")
         if isinstance(row, Mapping):
             check_names(row)
             return cls(tuple(row), True)

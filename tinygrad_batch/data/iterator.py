@@ -8,7 +8,6 @@ times in a pass over the same rows. Such a pass, which sees every row exactly on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from operator import call
 from typing import Any, Generic, Unpack, cast, overload
 
 import numpy as np
@@ -319,7 +318,7 @@ class DataIterator(Generic[Batch]):
         self._pass = epoch
         number, step, size, pipeline = epoch.number, epoch.start, self.batch_size, self._pipeline
         work = pipeline.batches(number, step)
-        made = ahead(work, self._prefetch, self._workers) if self._prefetch else map(call, work)
+        made = ahead(work, self._prefetch, self._workers) if self._prefetch else (make() for make in work)
         for rows, arrays in made:
             step += 1
             self._at = (number, step)
