@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, Unpack, cast, overload
 
-import numpy as np
-
 from ..calling import wrap
 from ..errors import ArgumentError
 from ..tensor import Tensor
@@ -19,7 +17,7 @@ from .arrays import Array
 from .checks import check_integer
 from .epoch import Batch, Epoch, counted
 from .options import Options, Transform
-from .orders import Rows
+from .orders import Rows, as_numbers
 from .pipeline import Pipeline, recut
 from .plan import Cursor, Plan, known, make_plan, restore, save
 from .prefetch import ahead
@@ -293,10 +291,10 @@ class DataIterator(Generic[Batch]):
         step, size, end = epoch.start, self.batch_size, len(self)
         pieces = self._pipeline.data.pieces(self._plan, epoch.number, step)
         for rows, *_ in recut(pieces, size * max(1, MANY // size)):
-            found = np.asarray(rows)[: (end - step) * size]
-            if len(found):
+            if len(found := as_numbers(rows)[: (end - step) * size]):
                 step += -(-len(found) // size)
                 self._at = (epoch.number, step)
+                self._global_rows = self._plan.rows_in(step - 1)
                 yield found
         self._at = (epoch.number + 1, 0)
 

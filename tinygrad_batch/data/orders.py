@@ -100,6 +100,11 @@ def sorting(raw: NDArray[np.uint64]) -> Rows:
     return order if (ascending[1:] > ascending[:-1]).all() else raw.argsort(kind="stable")
 
 
+def as_numbers(rows: range | Rows) -> Rows:
+    """Return rows as an array; `numpy.asarray` would go through a range number by number."""
+    return np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, range) else np.asarray(rows)
+
+
 def keyed(positions: NDArray[np.integer], rows: int, seed: int, epoch: int) -> Rows:
     """Return the rows that stand at some positions of an order that nobody ever writes down.
 

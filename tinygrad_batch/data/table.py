@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from .arrays import Array, check_aligned
 from .checks import check_flag
 from .form import Form
-from .orders import Rows
+from .orders import Rows, as_numbers
 from .plan import Plan
 from .samplers import Sampler, Sequential, Shuffled
 from .sources import as_named_sources
@@ -51,7 +51,7 @@ class Table:
 
     def _window(self, rows: range | Rows) -> list[Array]:
         """Return the rows of a window, read in the order in which they lie."""
-        numbers = np.asarray(rows)
+        numbers = as_numbers(rows)
         as_they_lie = numbers.argsort(kind="stable")
         back = as_they_lie.argsort()
         return [array[back] for array in self.read(numbers[as_they_lie])]
