@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("training_step", "memory_per_row", "graph_nodes", "import_time", "drawing", "replay")
+NAMES = ("training_step", "memory_per_row", "graph_nodes", "import_time", "drawing", "data_iterator", "replay")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 

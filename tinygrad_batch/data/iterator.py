@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, Unpack, cast, overload
 
 from ..calling import wrap
-from ..errors import ArgumentError
 from ..tensor import Tensor
 from .arrays import Array
 from .checks import check_integer
@@ -20,7 +19,6 @@ from .options import Options, Transform
 from .orders import Rows, as_numbers
 from .pipeline import Pipeline, recut
 from .plan import Cursor, Plan, known, make_plan, restore, save
-from .prefetch import ahead
 from .samplers import Sampler
 from .table import Table, table_or_stream
 
@@ -62,30 +60,10 @@ class DataIterator(Generic[Batch]):
         The same for the arrays of a batch, whose rows it keeps. Of several processes, each transforms the whole
         batch and keeps its part.
     prefetch : int
-        How many batches threads prepare ahead; with 0 there are no threads.
+        How many batches are prepared ahead by threads; with 0 there are none. Handing a batch over takes 0.1 ms and
+        more, so it pays where preparing one takes longer: reading files, and transforms.
     workers : int
         How many threads, at most `prefetch`. Several help where time is spent outside of Python.
-
-    Attributes
-    ----------
-    rows : int
-        Of the data. A stream without length does not know, and raises DtypeError, as ``len(batches)`` does.
-    names : tuple of str
-        What the batches' tensors are called: ``x, y, z, a3, ...`` or the keys of the dict. Those of a stream
-        are known once a row was read.
-    plan : Plan
-        Rows of an epoch, batch size, and all else that batches depend on; it cannot be changed.
-    cursor : Cursor
-        The next batch, ``(seed, epoch, step)``; at the end of an epoch its step is ``len(batches)``.
-    epoch : int
-        The current epoch. It goes up when a pass reaches its end, so after a pass it is the number
-        of epochs done.
-    batch_index : int
-        The batch handed out last in the current epoch, from 0; -1 before the first.
-    is_last : bool
-        Whether that batch is the last one of the epoch; never, in a stream without length.
-    global_rows : int
-        Rows of the batch handed out last, in all processes; 0 before the first.
 
     Raises
     ------
@@ -162,11 +140,7 @@ class DataIterator(Generic[Batch]):
     ) -> None:
         data = table_or_stream(arrays, shuffle, sampler)
         self._plan = make_plan(data.per_epoch, batch_size, drop_last, seed, repr(data))
-        self._pipeline = Pipeline(data, self._plan, rank, world_size, transform, batch_transform)
-        self._prefetch, self._workers = check_integer(prefetch, "prefetch", 0), check_integer(workers, "workers", 1)
-        if workers > max(prefetch, 1):
-            hint = "Each worker prepares a batch ahead: prefetch at least as many"
-            raise ArgumentError(f"there are workers={workers} for prefetch={prefetch}", hint)
+        self._pipeline = Pipeline(data, self._plan, rank, world_size, transform, batch_transform, prefetch, workers)
         self._at = (0, 0)  # the next batch, as epoch and step; the step is len(self) while the last one is in use
         self._loaded = (0, 0)  # where the epoch that a loaded state lies in begins
         self._global_rows = 0
@@ -174,52 +148,52 @@ class DataIterator(Generic[Batch]):
 
     @property
     def plan(self) -> Plan:
-        """What stays the same over a whole training."""
+        """What batches depend on, apart from the data and their position; it cannot be changed."""
         return self._plan
 
     @property
     def cursor(self) -> Cursor:
-        """The next batch."""
+        """The next batch, ``(seed, epoch, step)``; its step is ``len(self)`` while an epoch's last one is in use."""
         return Cursor(self._plan.seed, *self._at)
 
     @property
     def rows(self) -> int:
-        """Rows of the data."""
+        """Rows of the data. A stream without length does not know, and raises DtypeError, as ``len(batches)`` does."""
         return known(self._pipeline.data.rows)
 
     @property
     def batch_size(self) -> int:
-        """Rows of a full batch."""
+        """Rows of a full batch, of all processes together."""
         return self._plan.batch_size
 
     @property
     def as_dict(self) -> bool:
         """Whether batches are dicts rather than tuples."""
-        return self._pipeline.form.as_dict
+        return self._pipeline.data.form.as_dict
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the tensors of a batch are called."""
-        return self._pipeline.form.names
+        """What the tensors of a batch are called: ``x, y, z, a3, ...``, or keys; of a stream, once a row was read."""
+        return self._pipeline.data.form.names
 
     @property
     def epoch(self) -> int:
-        """The current epoch, counted from 0."""
+        """The current epoch, from 0. It goes up when a pass reaches its end: then it is how many epochs are done."""
         return self._at[0]
 
     @property
     def batch_index(self) -> int:
-        """The batch handed out last, or -1."""
+        """The batch handed out last in the current epoch, from 0; -1 before the first."""
         return self._at[1] - 1
 
     @property
     def is_last(self) -> bool:
-        """Whether that is the epoch's last, as far as that is known."""
+        """Whether that batch is the last one of the epoch; in a stream without length, it never is."""
         return self._plan.is_over(self._at[1])
 
     @property
     def global_rows(self) -> int:
-        """Rows of the batch handed out last, in all processes; what each divides the sum over its own rows by.
+        """Rows of the batch handed out last, in all processes: each divides the sum over its own rows by them.
 
         Examples
         --------
@@ -237,9 +211,7 @@ class DataIterator(Generic[Batch]):
     @property
     def arrays(self) -> dict[str, Array] | None:
         """All rows by name, not to be written to, where a batch is nothing but rows of arrays in memory; else None."""
-        if not self._pipeline.is_plain or self._prefetch:
-            return None
-        return cast(dict[str, Array], cast(Table, self._pipeline.data).sources)
+        return cast(dict[str, Array], cast(Table, self._pipeline.data).sources) if self._pipeline.is_plain else None
 
     def __len__(self) -> int:
         return self._plan.batches
@@ -314,16 +286,14 @@ class DataIterator(Generic[Batch]):
 
     def _walk(self, epoch: Epoch[Batch]) -> Iterator[Batch]:
         self._pass = epoch
-        number, step, size, pipeline = epoch.number, epoch.start, self.batch_size, self._pipeline
-        work = pipeline.batches(number, step)
-        made = ahead(work, self._prefetch, self._workers) if self._prefetch else (make() for make in work)
-        for rows, arrays in made:
+        number, step, size, data = epoch.number, epoch.start, self.batch_size, self._pipeline.data
+        for rows, arrays in self._pipeline.batches(number, step):
             step += 1
             self._at = (number, step)
             self._global_rows = rows
             if rows < size:
                 epoch._short = (step - 1, rows)
-            names, as_dict = pipeline.data.form
+            names, as_dict = data.form
             tensors = tuple([wrap(array, None, name) for name, array in zip(names, arrays, strict=True)])
             batch: Any = dict(zip(names, tensors, strict=True)) if as_dict else tensors
             yield batch

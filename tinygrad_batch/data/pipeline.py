@@ -1,7 +1,6 @@
 """From positions to batches: rows are read, cut into batches, divided among processes, and transformed.
 
-Nothing here knows how far a training is. `Pipeline.batches` begins anywhere and gives work to do, now or
-ahead of time, by whichever thread: the same work makes the same arrays.
+Nothing here knows how far a training is: `Pipeline.batches` begins anywhere.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from ..calling import checked_array
 from ..errors import ArgumentError, DataError
 from .arrays import Array
 from .checks import check_integer
-from .form import Form, stacked
+from .form import stacked
 from .options import Transform
 from .orders import BATCH, ROW, Rows, generator
 from .plan import Plan
+from .prefetch import ahead
 from .stream import Stream
 from .table import Table
 
@@ -37,11 +37,13 @@ class Pipeline:
         Which of how many processes this is.
     transform, batch_transform : callable, optional
         What is done to each row, and to each batch.
+    prefetch, workers : int
+        How many batches are prepared ahead, and by how many threads.
 
     Raises
     ------
     ArgumentError
-        If there is no such process, or a transform cannot be called.
+        If there is no such process, a transform cannot be called, or threads would have nothing to do.
     """
 
     def __init__(
@@ -52,30 +54,40 @@ class Pipeline:
         world_size: int,
         transform: Transform | None,
         batch_transform: Transform | None,
+        prefetch: int,
+        workers: int,
     ) -> None:
         if check_integer(rank, "rank", 0) >= check_integer(world_size, "world_size", 1):
             raise ArgumentError(f"rank is {rank}; expected less than world_size={world_size}", "Ranks count from 0")
         for name, function in (("transform", transform), ("batch_transform", batch_transform)):
             if function is not None and not callable(function):
                 raise ArgumentError(f"{name} is a {type(function).__name__}; expected a callable")
-        self.data, self.plan = data, plan
+        if check_integer(workers, "workers", 1) > max(check_integer(prefetch, "prefetch", 0), 1):
+            hint = "Each worker prepares a batch ahead: prefetch at least as many"
+            raise ArgumentError(f"there are workers={workers} for prefetch={prefetch}", hint)
+        self.data, self.plan, self.prefetch, self.workers = data, plan, prefetch, workers
         self.mine = slice(rank, None, world_size)
         self._read: Any = getattr(data, "read", None)  # a stream needs none: its rows come with their numbers
         self.transform, self.batch_transform = transform, batch_transform
 
     @property
-    def form(self) -> Form:
-        """The form of a batch; that of a stream has no names until a row has been read."""
-        return self.data.form
-
-    @property
     def is_plain(self) -> bool:
         """Whether a batch is nothing but rows of arrays in memory."""
-        whole = self.mine.step == 1 and self.transform is None and self.batch_transform is None
-        return whole and isinstance(self.data, Table) and self.data.in_memory
+        alone = self.mine.step == 1 and not (self.transform or self.batch_transform or self.prefetch)
+        return alone and isinstance(self.data, Table) and self.data.in_memory
 
-    def batches(self, epoch: int, step: int) -> Iterator[Work]:
-        """Yield, for each batch from `step` on, the work that gives its rows in all processes, and its arrays here."""
+    def batches(self, epoch: int, step: int) -> Iterator[tuple[int, list[Array]]]:
+        """Yield, for each batch from `step` on, how many rows it has in all processes, and its arrays in this one."""
+        if self.is_plain:  # the same as below, with nothing in between
+            size, drop = self.plan.batch_size, self.plan.drop_last
+            pieces = recut(self.data.pieces(self.plan, epoch, step), size)
+            return ((len(rows), self._read(rows)) for (rows,) in pieces if len(rows) == size or not drop)
+        if self.prefetch:
+            return ahead(self.work(epoch, step), self.prefetch, self.workers)
+        return (make() for make in self.work(epoch, step))
+
+    def work(self, epoch: int, step: int) -> Iterator[Work]:
+        """Yield, for each batch from `step` on, what makes it, at once or ahead of time and in any thread."""
         try:
             for rows, *columns in recut(self.data.pieces(self.plan, epoch, step), self.plan.batch_size):
                 if len(rows) < self.plan.batch_size and self.plan.drop_last:
@@ -109,10 +121,10 @@ class Pipeline:
             arrays = [array.copy() for array in arrays]  # a transform may write into them
         if self.transform:
             made = [self._row(epoch, int(row), [array[at] for array in arrays]) for at, row in enumerate(rows)]
-            arrays = stacked(made, self.form.names)
+            arrays = stacked(made, self.data.form.names)
         if self.batch_transform:
             rng = generator(self.plan.seed, epoch, step, BATCH)
-            arrays = self.form.call(self.batch_transform, arrays, rng)
+            arrays = self.data.form.call(self.batch_transform, arrays, rng)
         arrays = [checked_array(array) for array in arrays]
         if any(array.shape[:1] != (len(rows),) for array in arrays):
             shapes = ", ".join(str(array.shape) for array in arrays)
@@ -122,7 +134,8 @@ class Pipeline:
     def _row(self, epoch: int, row: int, values: list[Any]) -> list[Any]:
         """Return one row after its transform."""
         try:
-            return self.form.call(cast(Transform, self.transform), values, generator(self.plan.seed, epoch, row, ROW))
+            rng = generator(self.plan.seed, epoch, row, ROW)
+            return self.data.form.call(cast(Transform, self.transform), values, rng)
         except Exception as error:
             error.add_note(f"in the transform of row {row}")
             raise
