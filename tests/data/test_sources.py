@@ -68,7 +68,7 @@ SAMPLERS = {
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 7}, {"batch_size": 64}, {"rank": 1, "world_size": 3, "batch_size": 8}]
+    "options", [{"batch_size": 7}, {"batch_size": 64}, {"rank": 6, "world_size": 7, "batch_size": 8}]
 )
 def test_batches_are_those_of_the_same_rows_in_memory(stored, sampler, options):
     expected = DataIterator(X, Y, sampler=sampler, **options)

@@ -63,7 +63,8 @@ class DataIterator(Generic[Batch]):
         How many batches are prepared ahead by threads; with 0 there are none. Handing a batch over takes 0.1 ms and
         more, so it pays where preparing one takes longer: reading files, and transforms.
     workers : int
-        How many threads, at most `prefetch`. Several help where time is spent outside of Python.
+        How many threads, at most `prefetch`. Several help where time is spent outside of Python, and read a source at
+        the same time.
 
     Raises
     ------

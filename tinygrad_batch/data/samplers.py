@@ -22,7 +22,19 @@ from .orders import LARGE, MORE, Rows, draws, keyed_pieces, shuffled, sorting, w
 
 @dataclass(frozen=True, repr=False)
 class Sampler:
-    """What all samplers have in common. For one of your own, derive from it and write `order`."""
+    """What all samplers have in common.
+
+    For one of your own, derive a frozen dataclass from it and write `order`. Its fields tell a saved state of it from
+    others.
+
+    Examples
+    --------
+    >>> class Backwards(Sampler):
+    ...     def order(self, rows, batch_size, seed, epoch):
+    ...         return np.arange(rows)[::-1]
+    >>> Backwards(), Backwards().order(rows=3, batch_size=2, seed=0, epoch=0)
+    (Backwards(), array([2, 1, 0]))
+    """
 
     windowed: ClassVar[bool] = False
     """Whether the pieces are windows of neighbouring rows, to be read from a disk in one go."""
@@ -40,10 +52,14 @@ class Sampler:
         return rows
 
     def check(self, rows: int) -> None:
-        """Raise DataError if this sampler was made for another number of rows."""
+        """Raise DataError if a field is an array that does not have a value for each row."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) and len(value) != rows:
+                raise DataError(f"there are {len(value)} {field.name} for {rows} rows", "Give one a row")
 
     def __repr__(self) -> str:
-        """Return all that the order depends on, in words; long arrays by their checksum."""
+        """Return all that the order depends on, in words; arrays by their checksum."""
         values = ", ".join(f"{field.name}={_shown(getattr(self, field.name))}" for field in fields(self))
         return f"{type(self).__name__}({values})"
 
@@ -153,10 +169,6 @@ class Weighted(Sampler):
             return int(self.rows_per_epoch)
         return rows if self.replacement else int(np.count_nonzero(self.weights))
 
-    def check(self, rows: int) -> None:
-        """Raise DataError if there is not one weight a row."""
-        _check_length(self.weights, "weights", rows)
-
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return the rows as they were drawn."""
         count = self.count(rows)
@@ -204,10 +216,6 @@ class Stratified(Sampler):
         labels = np.unique(_one_a_row(self.labels, "labels"), return_inverse=True)[1]
         object.__setattr__(self, "labels", labels)
 
-    def check(self, rows: int) -> None:
-        """Raise DataError if there is not one label a row."""
-        _check_length(self.labels, "labels", rows)
-
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return a permutation of the rows."""
         by_class = np.lexsort((draws(rows, seed, epoch), self.labels))
@@ -251,10 +259,6 @@ class Bucketed(Sampler):
         object.__setattr__(self, "lengths", _one_a_row(as_rows(self.lengths, "lengths"), "lengths"))
         check_integer(self.pool, "pool", 1)
 
-    def check(self, rows: int) -> None:
-        """Raise DataError if there is not one length a row."""
-        _check_length(self.lengths, "lengths", rows)
-
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return a permutation of the rows."""
         order = shuffled(rows, seed, epoch)
@@ -274,7 +278,7 @@ class Blocks(Sampler):
 
     The rows are cut into blocks of neighbours. The blocks are shuffled; so many at a time make a window, whose
     rows are shuffled among each other. What is not an array in memory is read a window at a time, each
-    block in one go, and two to three windows are in memory at once.
+    block in one go, and two windows are in memory at once.
 
     Parameters
     ----------
@@ -345,8 +349,3 @@ def _one_a_row(values: ArrayLike, name: str) -> Array:
     if array.ndim != 1 or not len(array):
         raise DataError(f"{name} has shape {array.shape}; expected one value a row, (rows,)")
     return array
-
-
-def _check_length(values: Array, name: str, rows: int) -> None:
-    if len(values) != rows:
-        raise DataError(f"there are {len(values)} {name} for {rows} rows", "Give one a row")

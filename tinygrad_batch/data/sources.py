@@ -65,7 +65,7 @@ class Sliced:
 
     def __getitem__(self, rows: slice) -> Array:
         first, stop, step = rows.indices(len(self))
-        return self._run(first, stop)[::step]
+        return self._run(first, stop)[::step] if first < stop else np.empty((0, *self.shape[1:]), self.dtype)
 
     def take(self, rows: NDArray[np.integer], axis: int = 0) -> Array:
         """Return a copy of these rows."""

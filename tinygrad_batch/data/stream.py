@@ -29,8 +29,7 @@ class Stream:
         training is resumed at once; if not, it is read up to there again.
     window : int
         Rows that are shuffled among each other: the first so many, then the next, and so on, in an order of
-        each epoch's own. 1 leaves all as they come. So many rows are in memory at a time; and a row
-        comes at most twice so many places from where it stands.
+        each epoch's own. 1 leaves all as they come. A few windows are in memory at a time.
     length : int, optional
         How many rows an epoch takes, so that the iterator has a length too. A stream may have more; if it has
         fewer, that is an error. By default an epoch ends where the stream does.

@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from .arrays import Array, check_aligned
 from .checks import check_flag
 from .form import Form
-from .orders import Rows, as_numbers
+from .orders import Rows
 from .plan import Plan
 from .samplers import Sampler, Sequential, Shuffled
 from .sources import as_named_sources
@@ -47,14 +47,7 @@ class Table:
         order = self.sampler.pieces(self.rows, plan.batch_size, plan.seed, epoch, step * plan.batch_size)
         if self.in_memory or not self.sampler.windowed:
             return ([rows] for rows in order)
-        return ([rows, *self._window(rows)] for rows in order)
-
-    def _window(self, rows: range | Rows) -> list[Array]:
-        """Return the rows of a window, read in the order in which they lie."""
-        numbers = as_numbers(rows)
-        as_they_lie = numbers.argsort(kind="stable")
-        back = as_they_lie.argsort()
-        return [array[back] for array in self.read(numbers[as_they_lie])]
+        return ([rows, *self.read(rows)] for rows in order)
 
     def read(self, rows: range | Rows) -> list[Array]:
         """Return these rows of every source: views where they lie in line, else copies."""
