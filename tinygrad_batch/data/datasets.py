@@ -156,8 +156,8 @@ def load_file(
     >>> load_file("people.xlsx")
     Traceback (most recent call last):
         ...
-    tinygrad_batch.errors.DataError: 'people.xlsx' ends in '.xlsx'; .csv, .tsv, .txt, .parquet and .npz can be \
-read. Save it as CSV
+    tinygrad_batch.errors.DataError: 'people.xlsx' ends in '.xlsx'; .csv, .tsv, .txt and .npz can be read, and \
+.parquet with pyarrow. Save it as CSV
     """
     if not isinstance(path, str | Path):
         raise ArgumentError(f"path is a {type(path).__name__}; expected a str or a Path")
@@ -169,7 +169,7 @@ read. Save it as CSV
         return _from_csv(path, -1 if target is None else target, features)
     if kind == ".parquet":
         return _from_parquet(path, -1 if target is None else target, features)
-    known = ".csv, .tsv, .txt, .parquet and .npz can be read"
+    known = ".csv, .tsv, .txt and .npz can be read, and .parquet with pyarrow"
     raise DataError(f"{str(path)!r} ends in {kind!r}; {known}", "Save it as CSV")
 
 
