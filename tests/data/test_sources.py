@@ -110,6 +110,14 @@ def test_near_rows_are_read_as_one_slice_and_far_ones_apart():
     assert x.read == [(3, 12), (20, 21), (500, 509)]
 
 
+def test_no_slice_is_very_long_however_near_the_rows(monkeypatch):
+    monkeypatch.setattr(sources, "RESIDENT", 2**13)
+    x = OnlySlices(np.arange(4000.0))
+    rows = np.arange(0, 4000, 3)[::-1]
+    assert (Sliced(x, "x").take(rows) == rows).all()
+    assert x.read == [(0, 1024), (1026, 2047), (2049, 3070), (3072, 4000)]
+
+
 @given(st.lists(st.integers(0, ROWS - 1), max_size=30))
 def test_any_rows_in_any_order(rows):
     rows = np.array(rows, int)

@@ -21,7 +21,7 @@ from .files import TOO_BROKEN, read_bytes, read_npz
 
 GAP = 2**16  # bytes that are read rather than skipped
 FOLIO = 2**21  # bytes that Linux may map where one is read
-RESIDENT = 2**25  # bytes of a mapped file that are in memory before its pages are let go
+RESIDENT = 2**25  # bytes that are read at once, or of a mapped file before its pages are let go
 REREADABLE = ("r", "r+", "w+")  # numpy.memmap's modes whose pages can be read from the file again
 IN_MEMORY = ("__array_interface__", "__dlpack__", "to_numpy")  # what arrays of other packages have, but not files
 
@@ -58,7 +58,7 @@ class Sliced:
         self.shape = tuple(int(length) for length in data.shape)
         self.dtype = np.dtype(data.dtype)
         like = as_rows(np.broadcast_to(np.zeros((), self.dtype), self.shape), name)
-        self._near = max(1, GAP // max(1, like[:1].nbytes))
+        self._near, self._most = (max(1, nbytes // max(1, like[:1].nbytes)) for nbytes in (GAP, RESIDENT))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -71,8 +71,9 @@ class Sliced:
         """Return a copy of these rows."""
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         order = rows.argsort(kind="stable")
-        ends = np.flatnonzero(np.diff(rows[order]) > self._near) + 1
-        for places in np.split(order, ends) if len(order) else ():
+        ascending = rows[order]
+        ends = (np.diff(ascending) > self._near) | (np.diff(ascending // self._most) > 0)
+        for places in np.split(order, np.flatnonzero(ends) + 1) if len(order) else ():
             wanted = rows[places]
             found[places] = self._run(int(wanted[0]), int(wanted[-1]) + 1)[wanted - wanted[0]]
         return found
