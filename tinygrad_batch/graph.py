@@ -11,7 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,13 @@ class Watch:
         self.grad: Any = None
 
 
+class Postponed(Protocol):
+    """Stands in a node for what it is to keep, until that is computed once more."""
+
+    def restore(self) -> Any:
+        """Return what the node is to keep: a tuple, or something that is postponed in turn."""
+
+
 class Node:
     """One operation in the graph.
 
@@ -41,7 +48,7 @@ class Node:
     ----------
     plan : Plan or None
         The operation and the rules that its backward step will run; None for a leaf.
-    kept : tuple, or None
+    kept : tuple, or Postponed, or None
         For each rule, the tuple of what it asked for besides ``g``; for a single rule that tuple
         itself. None once freed.
     number : int
@@ -54,7 +61,7 @@ class Node:
 
     plan: Plan | None
     above: Node | tuple[Node, ...]  # with a single rule the one parent itself: a tuple less for each node
-    kept: tuple[Any, ...] | None
+    kept: tuple[Any, ...] | Postponed | None
     number: int
     watch: Watch | None
 
@@ -158,7 +165,7 @@ def _was_written(owner: np.ndarray, since: int) -> bool:
 
 def check_kept(node: Node) -> None:
     """Raise InPlaceError if an array that ``node`` kept was written after it was kept."""
-    if node.plan is None or node.kept is None:
+    if node.plan is None or not isinstance(node.kept, tuple):
         return
     for names, arguments in zip(node.plan.needs, node.plan.arguments(node.kept), strict=True):
         for name, argument in zip(names, arguments, strict=True):

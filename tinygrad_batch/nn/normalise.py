@@ -89,7 +89,8 @@ class BatchNorm1d(Module):
             mean = ops.mean(x, axis=over, keepdims=x.ndim == 3)
             centred = x - mean
             variance = ops.mean(ops.square(centred), axis=over, keepdims=x.ndim == 3)
-            if not state.abstract or state.planning:  # shapes alone leave nothing to follow, but a plan of it
+            # shapes alone leave nothing to follow, but a plan of it; and a second time must not count twice
+            if (not state.abstract or state.planning) and not state.again:
                 self._follow(mean.detach(), variance.detach(), x.size // self.features)
         else:
             centred = x - self._along(self.running_mean, x)
