@@ -8,13 +8,13 @@ operations is walked like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-from .calling import cast_gradient, checked_array, wrap
+from .calling import NOTHING, cast_gradient, checked_array, wrap
 from .errors import GraphError, ShapeError
 from .graph import Node, check_kept, latest_write
 from .op import TABLE, Rule
@@ -80,20 +80,17 @@ def backward(
             found[node.number], shared = g, True
         plan, kept = node.plan, node.kept
         following: Node | None = None
+        if type(kept) is not tuple:
+            kept = _restored(node)
         if plan is None:
             if found is None:
                 _accumulate(node, g, shared)
-        elif kept is None:
-            raise GraphError(
-                f"the graph behind this value was freed by an earlier backward pass (at {plan.op.name!r})",
-                "Run the forward pass again, or call the first backward with retain_graph=True",
-            )
         else:
             if node.number < latest_write[0]:
                 check_kept(node)
             above: Any = node.above
             if special:
-                computed = iter(_on_tensors(node, g, needed) if create_graph else _recorded(node, g))
+                computed = iter(_on_tensors(node, g, needed) if create_graph else _recorded(node, g, shared))
             if not retain:
                 node.kept = None
                 node.above = ()
@@ -110,7 +107,11 @@ def backward(
                 else:
                     grad = rule(g, *arguments)
                 # g itself may only be handed on where this is the one rule, so that nobody else gets it too
-                aliased = create_graph or grad.base is not None or (grad is g and (shared or not plan.single))
+                aliased = (
+                    create_graph
+                    or (grad.base is not None and grad.base is not NOTHING)  # a view; all stand-ins lie on NOTHING
+                    or (grad is g and (shared or not plan.single))
+                )
                 if parent.plan is None and parent.watch is None and found is None:
                     if (
                         not aliased
@@ -144,20 +145,36 @@ def backward(
             return [] if found is None or wanted is None else [found[n.number] for n in wanted]
 
 
+def _restored(node: Node) -> tuple[Any, ...]:
+    """Return what a node keeps, computed once more if that was postponed."""
+    kept = node.kept
+    while not isinstance(kept, tuple):
+        if kept is None:
+            raise GraphError(
+                f"the graph behind this value was freed by an earlier backward pass (at {_name(node)!r})",
+                "Run the forward pass again, or call the first backward with retain_graph=True",
+            )
+        kept = node.kept = kept.restore()
+    return kept
+
+
+def _name(node: Node) -> str:
+    return node.plan.op.name if node.plan is not None else "a leaf"
+
+
 def _sum(a: Any, b: Any) -> Any:
-    """Return the sum of two gradients of one shape; where there are shapes only, one stands for it."""
-    return b if state.abstract else a + b
+    """Return the sum of two gradients of one shape, or what stands for it where there are shapes only."""
+    return state.recorder.total(a, b) if state.abstract and state.recorder is not None else a + b
 
 
-def _recorded(node: Node, g: Any) -> list[Any]:
+def _recorded(node: Node, g: Any, shared: bool) -> Iterable[Any]:
     """Run the rules of ``node`` and tell the recorder what came out."""
     plan, kept = node.plan, node.kept
-    if plan is None or kept is None or state.recorder is None:
+    if plan is None or not isinstance(kept, tuple) or state.recorder is None:
         return []
     if state.abstract:
-        grads = state.recorder.ghosts(node)
-    else:
-        grads = [rule(g, *arguments) for rule, arguments in zip(plan.rules, plan.arguments(kept), strict=True)]
+        return state.recorder.ghosts(node, g, shared)
+    grads = [rule(g, *arguments) for rule, arguments in zip(plan.rules, plan.arguments(kept), strict=True)]
     state.recorder.backward(node, g, list(zip(node.parents, grads, strict=True)))
     return grads
 
@@ -176,6 +193,8 @@ def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
 
 def _added(total: Any, grad: Any, is_shared: bool) -> Any:
     """Return ``total + grad``, or ``grad`` alone if there is no total yet, on memory that nobody else holds."""
+    if state.abstract and state.recorder is not None:
+        return state.recorder.total(total, grad) if total is not None or is_shared else grad
     if total is not None:
         total = total + grad
         return np.asarray(total) if isinstance(total, np.generic) else total  # NumPy adds 0-d arrays to a scalar
@@ -219,7 +238,7 @@ def _leading_to(root: Node, targets: set[int]) -> set[int]:
 def _on_tensors(node: Node, g: Any, needed: set[int] | None) -> Iterator[Any]:
     """Run the rules of ``node`` on Tensors that are connected to the graph they came from; None where not needed."""
     plan, kept, parents = node.plan, node.kept, node.parents
-    if plan is None or kept is None:
+    if plan is None or not isinstance(kept, tuple):
         return
     positions = {name: i for i, name in enumerate(plan.op.inputs)}
 

@@ -342,7 +342,7 @@ def general(entry: Op, operands: Sequence[Any], options: dict[str, Any]) -> Any:
         if any(type(v) is Name for v in operands):
             return _named(entry, operands, options)
         return _computed(entry, [v if _is_raw(v) else checked_array(v) for v in operands], options)
-    if entry.expand is not None and state.recorder is not None:
+    if entry.expand is not None and state.recorder is not None and state.recorder.expands:
         return entry.expand(*operands)
     arrays = [operand(v) for v in operands]
     y = ghost(entry, arrays, options) if state.abstract else _computed(entry, arrays, options)
@@ -434,14 +434,14 @@ def ghost(entry: Op, arrays: Sequence[Any], options: dict[str, Any]) -> np.ndarr
     return stand_in(shape, dtype)
 
 
-_NOTHING = bytes(64)
+NOTHING: Any = bytes(64)  # what stand-ins lie on
 _dtypes: dict[tuple[Any, ...], np.dtype[Any]] = {}
 _names: dict[np.dtype[Any], str] = {}
 
 
 def stand_in(shape: Sequence[int], dtype: Any) -> np.ndarray:
     """Return an array of zeros that takes no memory: it never steps on."""
-    return np.ndarray(shape, dtype, _NOTHING, 0, (0,) * len(shape))
+    return np.ndarray(shape, dtype, NOTHING, 0, (0,) * len(shape))
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:

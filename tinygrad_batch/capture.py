@@ -87,7 +87,8 @@ class Recorder:
     """
 
     data_kind: Kind = "input"  # of what comes from outside
-    replays = False
+    replays = walks = False
+    expands = True
 
     def __init__(self, statistics: bool) -> None:
         self._statistics = statistics
@@ -247,6 +248,13 @@ class Recorder:
 
     def read(self, tensor: Tensor, how: str) -> None:
         """A capture only watches: elements may be read."""
+
+    def recomputes(self, nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:
+        """Take note that these nodes keep nothing for now: the first of their steps keeps the inputs."""
+        steps = [self._steps[self._done[node.number].step - 1] for node in nodes]
+        for step in steps:
+            step.keeps = ()
+        steps[0].keeps = tuple(dict.fromkeys(self.value_of(tensor) for tensor in inputs))
 
     def hooked(self, node: Node) -> None:
         """Take note that Python code may change a gradient."""

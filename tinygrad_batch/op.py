@@ -138,6 +138,7 @@ class Op:
         *,
         shape: Callable[..., Shape] | None,
         flops: Callable[..., int] | None,
+        scratch: Callable[..., int] | None,
         dtype: Any,
         label: str | None,
         symbol: str,
@@ -155,6 +156,7 @@ class Op:
         self.compute = compute
         self.shape_rule = shape
         self.flops_rule = flops
+        self.scratch = scratch
         self.dtype = dtype
         self.label = label or name
         self.symbol = symbol
@@ -247,6 +249,7 @@ def op(
     doc: str,
     shape: Callable[..., Shape] | None = None,
     flops: Callable[..., int] | None = None,
+    scratch: Callable[..., int] | None = None,
     dtype: Any = None,
     label: str | None = None,
     symbol: str = "",
@@ -278,6 +281,9 @@ def op(
     flops : callable, optional
         Floating-point operations from the shape of the result, of the inputs and the options; left
         out, one for each element of the result.
+    scratch : callable, optional
+        Bytes of the temporary arrays that stand beside the result while it is computed, from the result, the inputs
+        (arrays of the right shape and dtype, but without elements) and the options; left out, none.
     dtype : callable or dtype, optional
         dtype of the result from the dtypes of the inputs, where NumPy's promotion is not it.
     label : str, optional
@@ -333,8 +339,8 @@ def op(
     if name in TABLE:
         raise ArgumentError(f"there is already an operation called {name!r}")
     entry = Op(
-        name, compute, rules, shape=shape, flops=flops, dtype=dtype, label=label, symbol=symbol, formula=formula,
-        variadic=variadic, aligned=aligned, expand=expand, random=random, code=code,
+        name, compute, rules, shape=shape, flops=flops, scratch=scratch, dtype=dtype, label=label, symbol=symbol,
+        formula=formula, variadic=variadic, aligned=aligned, expand=expand, random=random, code=code,
         cases=cases, domain=domain, doc=doc,
     )  # fmt: skip
     TABLE[name] = entry

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .graph import Node
     from .op import Op, Plan
@@ -18,6 +18,8 @@ class Recorder(Protocol):
     """What a capture gets told; see `tinygrad_batch.capture`."""
 
     replays: bool  # whether what is recorded is to be run again
+    walks: bool  # whether there may be a backward pass where there are shapes only
+    expands: bool  # whether operations merged from others are recorded as those others
 
     def forward(self, op: Op, operands: Sequence[Any], options: dict[str, Any], out: Any, plan: Plan | None) -> None:
         """Take note of a forward operation."""
@@ -25,8 +27,14 @@ class Recorder(Protocol):
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
         """Take note of a backward step and the gradient it sent to each parent."""
 
-    def ghosts(self, node: Node) -> list[Any]:
+    def ghosts(self, node: Node, grad: Any, shared: bool) -> Iterable[Any]:
         """Return stand-ins for the gradients that a node sends to its parents, where there are shapes only."""
+
+    def total(self, one: Any | None, other: Any) -> Any:
+        """Return a stand-in for the sum of two gradients, or for a copy of one, where there are shapes only."""
+
+    def recomputes(self, nodes: Sequence[Node], inputs: Sequence[Any]) -> None:
+        """Take note that these nodes keep nothing for now: they are computed anew from the inputs."""
 
     def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
         """Take note of an optimiser step: the optimiser, a copy that stays as it is, and what it updated."""
@@ -66,19 +74,27 @@ class State(threading.local):
     """The switches of one thread.
 
     ``plain`` is true when nothing special is on, so that the fast path of every operation reads one
-    attribute instead of three.
+    attribute instead of three. ``again`` is true while part of the forward pass is computed a second time, and
+    ``draws``, unless it is None, notes every generator that random numbers come from, with its state before.
     """
 
     def __init__(self) -> None:
         self.grad = True
         self.abstract = False
         self.recorder: Recorder | None = None
+        self.again = False
+        self.draws: list[tuple[Any, Any]] | None = None
         self.plain = True
 
     @property
     def planning(self) -> bool:
         """Whether a step is written down to be run later: there are shapes only, and nothing changes."""
         return self.abstract and self.recorder is not None and self.recorder.replays
+
+    @property
+    def walkable(self) -> bool:
+        """Whether there may be a backward pass."""
+        return not self.abstract or (self.recorder is not None and self.recorder.walks)
 
     @contextmanager
     def switch(self, **switches: Any) -> Iterator[None]:

@@ -8,6 +8,7 @@ it stands for now.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Living:
 class Symbol:
     """A variable with arithmetic, also in place; writes down what is done with it."""
 
-    __slots__ = ("_facts", "_truth", "builder", "variable")
+    __slots__ = ("__weakref__", "_facts", "_truth", "builder", "variable")
 
     def __init__(self, builder: Builder, variable: Variable, facts: dict[Variable, bool], truth: bool = True) -> None:
         self.builder = builder
@@ -63,7 +64,7 @@ class Symbol:
 
     def _made(self, op: str, *inputs: Any, **options: Any) -> Symbol:
         read = [v.variable if isinstance(v, Symbol) else operand(v) for v in inputs]
-        return Symbol(self.builder, self.builder.add(op, *read, **options), self._facts)
+        return type(self)(self.builder, self.builder.add(op, *read, **options), self._facts)
 
     def _become(self, other: Symbol) -> Symbol:
         self.variable = other.variable
@@ -147,7 +148,8 @@ class Scribe:
         For a value that no operation of this batch computed, its variable at the beginning.
     """
 
-    replays = False
+    replays = walks = False
+    expands = True
 
     def __init__(self) -> None:
         self.builder = Builder()
@@ -322,3 +324,68 @@ class Scribe:
             if variable not in final:
                 variable.name = naming.unique(variable.name)
         return program
+
+
+class Tally(Builder):
+    """Adds up the bytes of the temporary arrays that symbols stand for, as long as each symbol is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.most = 0
+        self.latest = 0  # what was held when the latest symbol was made: it may still turn out to be in place
+        self._watching: dict[int, Any] = {}
+
+    def count(self, symbol: Symbol) -> None:
+        """Count a symbol from now on, until nobody holds it."""
+        self.settle()
+        key, nbytes = id(symbol), symbol.variable.nbytes
+
+        def gone(_: Any) -> None:
+            self.held -= nbytes
+            del self._watching[key]
+
+        self._watching[key] = weakref.ref(symbol, gone)
+        self.held += nbytes
+        self.latest = self.held
+
+    def settle(self) -> None:
+        """Take note of what was there with the latest symbol."""
+        self.most = max(self.most, self.latest)
+
+
+class Weighed(Symbol):
+    """A symbol whose temporaries are counted; what is computed in place takes no memory of its own."""
+
+    __slots__ = ()
+
+    builder: Tally
+
+    def _made(self, op: str, *inputs: Any, **options: Any) -> Symbol:
+        made = super()._made(op, *inputs, **options)
+        self.builder.count(made)
+        return made
+
+    def _become(self, other: Symbol) -> Symbol:
+        self.builder.latest = 0
+        return super()._become(other)
+
+
+def workspace(optimizer: Any, size: int, dtype: Any, slots: Sequence[str]) -> int:
+    """Return the bytes of the temporary arrays that stand in an optimiser's update of ``size`` numbers at one time.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> sgd = tb.optim.SGD(tb.nn.Linear(10, 15).parameters(), lr=0.1)
+    >>> workspace(sgd, 150, "float64", ())  # the product of the rate and the gradient
+    1200
+    """
+    tally = Tally()
+
+    def number(name: str, value: float = 1.0, place: int | None = None) -> Weighed:
+        return Weighed(tally, tally.variable(name, (), NUMBER, "number"), {}, bool(value))
+
+    arrays = [Weighed(tally, tally.variable(name, (size,), dtype, "state"), {}) for name in ("w", "dw", *slots)]
+    optimizer.steered_by(number).update(number("t"), *arrays)
+    tally.settle()
+    return tally.most

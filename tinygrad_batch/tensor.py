@@ -343,7 +343,7 @@ class Tensor(Operators, Methods, NumPyProtocols):
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """Return the gradient to start from, checked against this tensor."""
-        if state.abstract and not state.planning:
+        if not state.walkable:
             raise GraphError("there are no values under abstract(), so there is nothing to walk back")
         if gradient is None:
             if self._data.size != 1:

@@ -50,7 +50,7 @@ def _kept(x: np.ndarray, c: np.ndarray) -> np.ndarray:
 where = op(
     "where", _where, doc="a where c is true, else b; NaN in the branch not taken stays there", numpy=np.where,
     code="np.where({c}, {a}, {b})",
-    dtype=lambda c, a, b: np.result_type(a, b),
+    dtype=lambda c, a, b: np.result_type(a, b), scratch=lambda out, c, a, b: 0 if np.shape(a) else c.nbytes,
     cases=[case((2, 3), (2, 3), (2, 3)), case((3,), (2, 1), ()), case((), (), ()), case((0, 2), (2,), ())],
     da=lambda g, c: where(c, g, 0.0),
     db=lambda g, c: where(c, 0.0, g),

@@ -81,6 +81,14 @@ def _count(out: shapes.Shape, w: shapes.Shape) -> int:
     return 2 * int(np.prod(out)) * int(np.prod(w[1:]))
 
 
+def _band(z: np.ndarray, kernels: np.ndarray) -> int:
+    """Return the bytes of the windows that are read together, at most, from what comes out and the kernels."""
+    rows, outputs, height, width = z.shape
+    entries = kernels.size // (outputs or 1)
+    bands = _bands(height, kernels.size * width * rows, entries * width * rows)
+    return max((stop - start for start, stop in bands), default=0) * entries * width * rows * z.itemsize
+
+
 # --- windows, with the rows innermost ---------------------------------------------------------------
 def _rows_inside(x: np.ndarray) -> np.ndarray:
     """Return pictures as (channels, height, width, rows), in this order in memory."""
@@ -121,8 +129,9 @@ def _correlate(x: Any, w: Any, stride: Any = (1, 1)) -> Any:
     out = np.empty((outputs, height, width * rows), np.result_type(x, w))
     for start, stop in _bands(height, w.size * width * rows, kernels.shape[1] * width * rows):
         windows = _windows(pictures, (height, width), w.shape[2:], stride, start, stop)
-        columns = windows.reshape(kernels.shape[1], (stop - start) * width * rows)
-        np.matmul(kernels, columns, out=out[:, start:stop].reshape(outputs, columns.shape[1]))
+        count = (stop - start) * width * rows
+        # the columns are named nowhere, so that those of one band are gone when the next ones come
+        np.matmul(kernels, windows.reshape(kernels.shape[1], count), out=out[:, start:stop].reshape(outputs, count))
     return out.reshape(outputs, height, width, rows).transpose(3, 0, 1, 2)
 
 
@@ -132,8 +141,9 @@ def _correlate_back(z: Any, w: Any, shape: Any = (), stride: Any = (1, 1)) -> An
     given, kernels = _rows_inside(z).reshape(outputs, height, width * rows), w.reshape(outputs, -1).T
     out = np.zeros((channels, *sides, rows), np.result_type(z, w))
     for start, stop in _bands(height, w.size * width * rows, kernels.shape[0] * width * rows):
-        columns = np.matmul(kernels, given[:, start:stop].reshape(outputs, (stop - start) * width * rows))
-        _add_windows(out, columns.reshape(*w.shape[1:], stop - start, width, rows), stride, start, stop)
+        part = given[:, start:stop].reshape(outputs, (stop - start) * width * rows)
+        columns = (*w.shape[1:], stop - start, width, rows)
+        _add_windows(out, np.matmul(kernels, part).reshape(columns), stride, start, stop)
     return out.transpose(3, 0, 1, 2)
 
 
@@ -145,8 +155,8 @@ def _correlate_kernels(x: Any, z: Any, size: Any = (), stride: Any = (1, 1)) -> 
     total: Any = np.zeros((outputs, entries), np.result_type(x, z))
     for start, stop in _bands(height, outputs * entries * width * rows, entries * width * rows):
         windows = _windows(pictures, (height, width), size, stride, start, stop)
-        columns = windows.reshape(entries, (stop - start) * width * rows)
-        total += np.matmul(given[:, start:stop].reshape(outputs, columns.shape[1]), columns.T)
+        count = (stop - start) * width * rows
+        total += np.matmul(given[:, start:stop].reshape(outputs, count), windows.reshape(entries, count).T)
     return total.reshape(shape)
 
 
@@ -211,7 +221,9 @@ def _apart(stride: Any) -> str:
 correlate = op(
     "correlate", _correlate, label="conv", symbol="c", shape=_correlate_shape, code=_CORRELATE,
     doc="what each kernel of w, (outputs, inputs, height, width), finds in windows of x, (rows, inputs, height, width)",
-    flops=lambda out, x, w, **o: _count(out, w), formula=lambda x, w, stride: x.like(f"conv({x}, {w}{_apart(stride)})"),
+    flops=lambda out, x, w, **o: _count(out, w),
+    scratch=lambda out, x, w, **o: _band(out, w),
+    formula=lambda x, w, stride: x.like(f"conv({x}, {w}{_apart(stride)})"),
     aligned=lambda x, w: x.dtype is w.dtype,
     cases=[case((2, 2, 4, 5), (3, 2, 2, 3)), case((2, 1, 5, 6), (2, 1, 2, 2), stride=(2, 3)),
            case((0, 2, 3, 3), (2, 2, 2, 2))],
@@ -222,6 +234,7 @@ correlate_back = op(
     "correlate_back", _correlate_back, label="convᵀ", shape=_back_shape, code=_CORRELATE_BACK,
     doc="zeros of the given shape with z times its kernel of w added at each window: the way back of correlate to x",
     flops=lambda out, z, w, **o: _count(z, w),
+    scratch=lambda out, z, w, **o: _band(z, w),
     formula=lambda z, w, shape, stride: z.like(f"convᵀ({z}, {w}{_apart(stride)})"),
     aligned=lambda z, w: z.dtype is w.dtype,
     cases=[case((2, 3, 3, 3), (3, 2, 2, 3), shape=(2, 2, 4, 5)),
@@ -234,6 +247,7 @@ correlate_kernels = op(
     "correlate_kernels", _correlate_kernels, label="Σ conv", shape=_kernels_shape, code=_CORRELATE_KERNELS,
     doc="the sum over all rows and windows of a window of x times its z: the way back of correlate to the kernels",
     flops=lambda out, x, z, **o: _count(z, out),
+    scratch=lambda out, x, z, **o: _band(z, out),
     formula=lambda x, z, size, stride: Name(
         f"sum over rows of conv({x}, {z}{_apart(stride)})", (z.shape[1], x.shape[1], *size), SUM, x.flops
     ),

@@ -106,13 +106,16 @@ def _gelu(x: Any) -> Any:
 
 relu = op("relu", _relu, doc="max(x, 0); its slope at 0 is 0", code="np.maximum({x}, 0)",
           dx=lambda g, y: where(y <= 0, 0.0, g), **_activation)  # fmt: skip
-sigmoid = op("sigmoid", _sigmoid, label="σ", doc="1 / (1 + exp(-x))", dx=lambda g, y: g * (y * (1 - y)), **_activation)
+sigmoid = op("sigmoid", _sigmoid, label="σ", doc="1 / (1 + exp(-x))", scratch=lambda out, x: 2 * out.nbytes,
+             dx=lambda g, y: g * (y * (1 - y)), **_activation)  # fmt: skip
 softplus = op("softplus", _softplus, doc="log(1 + exp(x))", code="np.logaddexp({x}, 0)", dx=lambda g, x: g * sigmoid(x),
               **_activation)  # fmt: skip
 silu = op("silu", _silu, doc="x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya 2018)",
+          scratch=lambda out, x: 2 * out.nbytes,
           dx=lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), **_activation)  # fmt: skip
 erf = op("erf", _erf, doc="the error function", dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
 gelu = op("gelu", _gelu, doc="x times the normal distribution function of x (Hendrycks, Gimpel 2016)",
+          scratch=lambda out, x: out.nbytes,
           dx=lambda g, x: g * (0.5 * (1 + erf(x * _SQRT_HALF)) + x * (exp(-0.5 * (x * x)) / _SQRT_TAU)),
           **_activation)  # fmt: skip
 

@@ -100,6 +100,7 @@ scatter_add = op(
 pick = op(
     "pick", _pick, doc="from each row of x, the element at its label",
     shape=lambda x, labels: x[:1], dtype=lambda x, labels: np.result_type(x), flops=free,
+    scratch=lambda out, x, labels: 16 * len(x),
     code=lambda x, labels: f"{{x}}[np.arange({len(x)}), {_integer(labels)}]",
     formula=lambda x, labels: x.suffix(f"[row, {labels}]"), aligned=lambda x, labels: True,
     cases=[case((3, 4), (3,), domain=(0.0, 3.0))],
@@ -108,6 +109,7 @@ pick = op(
 place = op(
     "place", _place, doc="zeros of the given shape with each element of x in its row at its label",
     shape=lambda x, labels, shape=(): tuple(shape), dtype=lambda x, labels, shape=(): np.result_type(x),
+    scratch=lambda out, x, labels, shape: 16 * len(x),
     flops=free, formula=lambda x, labels, shape: x.like(f"zeros with {x} at [row, {labels}]", SUM),
     code=lambda x, labels, shape: (
         f"np.where(np.arange({shape[1]}) == {_integer(labels)}[:, None], {{x}}[:, None], 0.0)"

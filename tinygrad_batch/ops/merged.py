@@ -63,6 +63,7 @@ affine = op(
 )  # fmt: skip
 mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
+    scratch=lambda out, a, b: a.nbytes,
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
     code="np.mean(({a} - {b}) ** 2)",
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],

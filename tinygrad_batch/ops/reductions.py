@@ -124,7 +124,8 @@ def _prod_others_rule(g: Any, x: Any) -> Any:
 
 prod_others = op(
     "prod_others", _prod_others, shape=lambda x: x, doc="for each element of the last axis, the product of the others",
-    cases=[case((3,)), case((2, 4)), case((1,)), case((0, 2))], dx=_prod_others_rule,
+    cases=[case((3,)), case((2, 4)), case((1,)), case((0, 2))], scratch=lambda out, x: 2 * x.nbytes,
+    dx=_prod_others_rule,
 )  # fmt: skip
 prod = op(
     "prod", _prod, label="Π", doc="the product over axis; its gradient is exact with zeros among the factors",
@@ -246,7 +247,8 @@ def _same(x: shapes.Shape, axis: int = -1) -> shapes.Shape:
 
 
 var = op(
-    "var", _var, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
+    "var", _var, scratch=lambda out, x, **o: x.nbytes + out.nbytes,
+    shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating,
     doc="the variance over axis, divided by n - correction",
     code="np.var({x}, axis={axis}, keepdims={keepdims}, ddof={correction})",
@@ -256,7 +258,8 @@ var = op(
     ),
 )  # fmt: skip
 std = op(
-    "std", _std, shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
+    "std", _std, scratch=lambda out, x, **o: x.nbytes + out.nbytes,
+    shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, dx=_std_rule,
     doc="the standard deviation over axis, divided by n - correction; its slope at a constant is 0",
     code="np.std({x}, axis={axis}, keepdims={keepdims}, ddof={correction})",
@@ -264,17 +267,20 @@ std = op(
 )  # fmt: skip
 logsumexp = op(
     "logsumexp", _logsumexp, doc="log(sum(exp(x))) over axis, without overflow", cases=_AXES, **_average,
+    scratch=lambda out, x, **o: 2 * x.nbytes,
     dx=lambda g, x, y, x_shape, axis: (
         spread(g, x_shape, axis) * exp(x - _kept(where(y == -np.inf, 0.0, y), x_shape, axis))
     ),
 )  # fmt: skip
 softmax = op(
     "softmax", _softmax, shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
+    scratch=lambda out, x, axis: x.nbytes + x.nbytes // (x.shape[axis] or 1),
     doc="exp(x) / sum(exp(x)) along axis, without overflow", cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],
     dx=lambda g, y, axis: y * (g - sum(g * y, axis, keepdims=True)),
 )  # fmt: skip
 log_softmax = op(
     "log_softmax", _log_softmax, symbol="logp",
+    scratch=lambda out, x, axis: x.nbytes + x.nbytes // (x.shape[axis] or 1),
     shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x),
     doc="the logarithm of softmax along axis, without underflow",
     cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],

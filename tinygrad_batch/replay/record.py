@@ -49,7 +49,7 @@ class StrictRecorder(Recorder):
     """
 
     data_kind: Kind = "state"  # what is neither given nor a parameter lives on outside, and is read at every call
-    replays = True
+    replays = walks = True
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._broken = ""
@@ -102,15 +102,20 @@ class StrictRecorder(Recorder):
                 self.missed(parameter)
         super().update(optimizer, now, learned)
 
-    def ghosts(self, node: Node) -> list[Any]:
+    def ghosts(self, node: Node, grad: Any, shared: bool) -> list[Any]:
         """Return stand-ins for the gradients that a node sends to its parents: each has its parent's shape."""
-        found = []
+        found: list[Any] = []
         for parent in node.parents:
             if parent.number not in self._by_node:
                 refuse("part of the graph was made before", "Leave this step eager")
             array = self._values[self._by_node[parent.number]].array
             found.append(stand_in(array.shape, array.dtype))
+        self.backward(node, grad, list(zip(node.parents, found, strict=True)))
         return found
+
+    def total(self, one: Any | None, other: Any) -> Any:
+        """Return a stand-in for the sum of two gradients, or for a copy of one."""
+        return stand_in(other.shape, other.dtype) if one is None else other
 
     def backward(self, node: Node, grad: Any, results: Sequence[tuple[Node, Any]]) -> None:
         """Take note of a backward step."""

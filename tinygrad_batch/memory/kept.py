@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from tinygrad_batch.trace import Trace
+from ..trace import Trace
 
 __all__ = ["Kept", "Memory", "format_bytes", "memory"]
 
