@@ -85,6 +85,61 @@ def grad(
     )
 
 
+def hvp(
+    output: Tensor, inputs: Tensor | Sequence[Tensor], vectors: Any, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Return the Hessian of ``output``, with respect to ``inputs``, times a vector.
+
+    The Hessian itself, a square of as many numbers as there are inputs, is never made: the product is the gradient of
+    the gradient's component along the vector, and costs as much as two backward passes (Pearlmutter 1994).
+
+    Parameters
+    ----------
+    output : Tensor
+        One number, computed from the inputs.
+    inputs : Tensor or sequence of Tensor
+        Such as the parameters of a model.
+    vectors : array_like or sequence of array_like
+        One for each input, of its shape.
+    retain_graph : bool
+        Keep the graph of ``output``, for another product.
+
+    Returns
+    -------
+    tuple of Tensor
+        One part of the product for each input.
+
+    Raises
+    ------
+    GraphError
+        If the output does not require grad.
+    ShapeError
+        If a vector does not have the shape of its input.
+
+    Examples
+    --------
+    >>> import tinygrad_batch as tb
+    >>> x = tb.tensor([1.0, 2.0], requires_grad=True)
+    >>> tb.hvp((x**3).sum(), x, [1.0, 1.0])  # the Hessian has 6x on its diagonal
+    (tensor([ 6., 12.]),)
+    """
+    wanted = _listed(inputs, "inputs")
+    given = [vectors] if isinstance(inputs, Tensor) else list(vectors)
+    if len(given) != len(wanted):
+        raise ArgumentError(f"hvp() got {len(given)} vectors for {len(wanted)} inputs")
+    slopes = grad(output, wanted, retain_graph=True, create_graph=True, allow_unused=True)
+    pairs = [(slope, vector) for slope, vector in zip(slopes, given, strict=True) if slope is not None]
+    bent = [(slope, vector) for slope, vector in pairs if slope.requires_grad]  # a constant slope has no slope
+    found: tuple[Tensor | None, ...] = (None,) * len(wanted)
+    if bent:
+        along, weights = zip(*bent, strict=True)
+        found = grad(along, wanted, weights, retain_graph=retain_graph, allow_unused=True)
+    return tuple(
+        product if product is not None else wrap(np.zeros(tensor.shape, tensor.dtype))
+        for product, tensor in zip(found, wanted, strict=True)
+    )
+
+
 def _listed(values: Tensor | Sequence[Tensor], what: str) -> list[Tensor]:
     """Return one Tensor or several as a list, checked to hold Tensors and nothing else."""
     listed = [values] if isinstance(values, Tensor) else list(values)
