@@ -13,6 +13,7 @@ tensor([2., 4., 6.])
 from typing import TYPE_CHECKING, Any
 
 from . import data, nn, optim
+from .accumulate import accumulate
 from .capture import capture
 from .creation import (
     arange,
@@ -33,7 +34,7 @@ from .creation import (
 from .data import DataIterator
 from .draw import draw
 from .errors import TinygradBatchError
-from .memory import memory
+from .memory import memory, price
 from .op import op
 from .ops import *
 from .ops import __all__ as _operations
@@ -52,13 +53,14 @@ from .functional import (
     stack,
     swapaxes,
 )
+from .recompute import checkpoint, checkpoint_sequential
 from .state import abstract, enable_grad, is_grad_enabled, no_grad
 from .tensor import Tensor, get_default_dtype, set_default_dtype
 from .trace import Trace
-from .transforms import grad
+from .transforms import grad, hvp
 
 if TYPE_CHECKING:
-    from .checkpoint import load_checkpoint, save_checkpoint
+    from .saving import load_checkpoint, save_checkpoint
     from .checks import gradcheck, gradcheck_model, gradgradcheck
     from .replay import compile, to_numpy
 
@@ -69,9 +71,12 @@ __all__ = [
     "TinygradBatchError",
     "Trace",
     "abstract",
+    "accumulate",
     "arange",
     "asarray",
     "capture",
+    "checkpoint",
+    "checkpoint_sequential",
     "compile",
     "data",
     "dot",
@@ -88,6 +93,7 @@ __all__ = [
     "gradcheck",
     "gradcheck_model",
     "gradgradcheck",
+    "hvp",
     "is_grad_enabled",
     "linear",
     "linspace",
@@ -103,6 +109,7 @@ __all__ = [
     "outer",
     "permute",
     "power",
+    "price",
     "rand",
     "randn",
     "save_checkpoint",
@@ -130,9 +137,9 @@ def __getattr__(name: str) -> Any:
 
         return getattr(checks, name)
     if name in ("load_checkpoint", "save_checkpoint"):
-        from . import checkpoint
+        from . import saving
 
-        return getattr(checkpoint, name)
+        return getattr(saving, name)
     if name in ("compile", "to_numpy"):
         from . import replay
 

@@ -29,10 +29,12 @@ FLOORS = """
     trace
     describe naming symbolic
     capture
-    nn data memory
-    optim draw
+    recompute
+    nn data optim
+    memory accumulate
+    draw
     replay explain export
-    train batchlab distributed checkpoint
+    train batchlab distributed saving
     demo
     cli sklearn
     __main__
