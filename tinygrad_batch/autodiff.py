@@ -164,7 +164,9 @@ def _name(node: Node) -> str:
 
 def _sum(a: Any, b: Any) -> Any:
     """Return the sum of two gradients of one shape, or what stands for it where there are shapes only."""
-    return state.recorder.total(a, b) if state.abstract and state.recorder is not None else a + b
+    if state.abstract and state.recorder is not None and type(b) is _ndarray:
+        return state.recorder.total(a, b)
+    return a + b
 
 
 def _recorded(node: Node, g: Any, shared: bool) -> Iterable[Any]:
@@ -193,7 +195,7 @@ def _accumulate(leaf: Any, grad: Any, is_shared: bool) -> None:
 
 def _added(total: Any, grad: Any, is_shared: bool) -> Any:
     """Return ``total + grad``, or ``grad`` alone if there is no total yet, on memory that nobody else holds."""
-    if state.abstract and state.recorder is not None:
+    if state.abstract and state.recorder is not None and type(grad) is _ndarray:
         return state.recorder.total(total, grad) if total is not None or is_shared else grad
     if total is not None:
         total = total + grad

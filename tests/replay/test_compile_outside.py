@@ -140,6 +140,19 @@ def test_gradients_with_a_graph_add_up(backend):
     assert step.cache_info()[:2] == (1, 2)
 
 
+def test_second_derivatives_of_a_value_that_is_used_twice(backend):
+    x = tb.tensor([0.3, 0.7], requires_grad=True)
+
+    def bend():
+        h = x.tanh()
+        (slope,) = tb.grad((h * h + h.exp()).sum(), [x], create_graph=True)
+        return tb.grad((slope * slope).sum(), [x])[0]
+
+    compiled = tb.compile(bend, backend=backend)
+    for _ in range(2):
+        np.testing.assert_allclose(compiled().data, bend().data, rtol=1e-9)
+
+
 def test_the_gradient_of_a_tensor_made_inside(backend):
     eager, replayed = pair()
 
