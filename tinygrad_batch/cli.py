@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
-from .demo import ACTIVATIONS, Options, Run, one_batch, prepare
+from .demo import Options, Run, one_batch, prepare
 from .errors import ArgumentError, DataError, DrawError, TinygradBatchError
 from .memory import format_bytes
+from .problem import ACTIVATIONS
 
 if TYPE_CHECKING:
     from .checks import OpReport

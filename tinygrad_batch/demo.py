@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +11,13 @@ import numpy as np
 from . import nn, optim
 from .capture import capture
 from .creation import asarray
-from .data import DataIterator, standardize, train_test_split
-from .data.datasets import Dataset, load_diabetes, load_file
-from .data.synthetic import make_regression
-from .errors import ArgumentError, DataError
+from .data import DataIterator
+from .data.datasets import Dataset
+from .errors import ArgumentError
 from .memory import Memory, memory
+from .problem import build, check_widths, load, split
 from .state import no_grad
 from .trace import Trace
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
 
 @dataclass(frozen=True)
@@ -139,32 +135,6 @@ class Run:
             raise ArgumentError(message, f"Take a smaller learning rate than {self.optimizer.lr:g}")
 
 
-def load(data: str, target: str | None = None, features: tuple[str, ...] | None = None, seed: int = 0) -> Dataset:
-    """Load the data set that a user named.
-
-    Examples
-    --------
-    >>> load("diabetes").x.shape
-    (442, 10)
-    """
-    if data in ("diabetes", "synthetic"):
-        for name, given in (("target", target), ("features", features)):
-            if given is not None:
-                raise ArgumentError(f"{name} can be chosen of a file, not of {data}", f"Leave --{name} away")
-        return load_diabetes(standardize=False) if data == "diabetes" else make_regression(seed=seed)
-    kind = Path(data).suffix.lower()
-    if not kind:
-        raise ArgumentError(f"there is no data set {data!r}", "Take diabetes, synthetic, or a .csv or .npz file")
-    if kind == ".npz":
-        return load_file(data, target, features=None if features is None else ",".join(features))
-    try:
-        return load_file(data, target, features=features)
-    except DataError:
-        if target is None or not target.lstrip("-").isdecimal():
-            raise
-        return load_file(data, int(target), features=features)  # no such name: a position
-
-
 def prepare(options: Options) -> Run:
     """Load and split the data, and build the model, the loss and the optimiser.
 
@@ -186,56 +156,16 @@ def prepare(options: Options) -> Run:
     """
     if options.epochs < 1:
         raise ArgumentError(f"there is 1 epoch or more, not {options.epochs}")
-    if options.activation not in ACTIVATIONS:
-        raise ArgumentError(f"the activation is one of {', '.join(ACTIVATIONS)}, not {options.activation!r}")
+    if options.data == "digits":
+        raise ArgumentError("the demo predicts numbers, and the digits are classes", "Take tinygrad-batch compare")
     dataset = load(options.data, options.target, options.features, options.seed)
-    if dataset.x.ndim != 2:
-        raise DataError(
-            f"{dataset.name} has rows of shape {dataset.x.shape[1:]}; the demo takes rows of features",
-            "Save x.reshape(len(x), -1)",
-        )
-    if not 0 < round(options.test_size * dataset.rows) < dataset.rows:
-        raise DataError(f"{dataset.name} has {dataset.rows} rows, too few to hold {options.test_size:.0%} of them out")
-    x, x_test, y, y_test = train_test_split(
-        _numbers(dataset.x, "features"), _numbers(dataset.y, "target"), test_size=options.test_size, seed=options.seed
-    )
-    x, mean, std = standardize(x)
-    y, y_mean, y_std = standardize(y)
-    held_out = (standardize(x_test, mean=mean, std=std).values, standardize(y_test, mean=y_mean, std=y_std).values)
+    x, x_test, y, y_test = split(dataset, options.test_size, options.seed)
     widths = options.layers or (x.shape[1], 15, 10, y.shape[1])
-    if len(widths) < 2 or widths[0] != x.shape[1] or widths[-1] != y.shape[1]:
-        raise ArgumentError(
-            f"layers {','.join(map(str, widths))} do not fit {dataset.name}: "
-            f"it has {x.shape[1]} features and {y.shape[1]} target{'s' if y.shape[1] > 1 else ''}",
-            f"Begin with {x.shape[1]} and end with {y.shape[1]}",
-        )
+    check_widths(widths, dataset.name, x.shape[1], y.shape[1])
     model = build(widths, options.activation, options.seed)
     optimizer = optim.SGD(model.parameters(), lr=options.lr)
     batches = DataIterator(x, y, batch_size=options.batch_size, shuffle=True, seed=options.seed)
-    return Run(dataset, model, optimizer, batches, held_out, options.epochs)
-
-
-def build(widths: tuple[int, ...], activation: str, seed: int) -> nn.Sequential:
-    """Return fully connected layers of the given widths with activations in between.
-
-    Examples
-    --------
-    >>> build((10, 15, 10, 1), "tanh", seed=0)
-    Sequential(
-      (0): Linear(10 → 15)
-      (1): Tanh
-      (2): Linear(15 → 10)
-      (3): Tanh
-      (4): Linear(10 → 1)
-    )
-    """
-    rng = np.random.default_rng(seed)
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        if layers:
-            layers.append(ACTIVATIONS[activation]())
-        layers.append(nn.Linear(inputs, outputs, rng=rng))
-    return nn.Sequential(*layers)
+    return Run(dataset, model, optimizer, batches, (x_test, y_test), options.epochs)
 
 
 def one_batch(options: Options) -> Trace:
@@ -250,10 +180,3 @@ def one_batch(options: Options) -> Trace:
     with capture() as trace:
         run.step(*next(iter(run.batches)))
     return trace
-
-
-def _numbers(array: np.ndarray, what: str) -> np.ndarray:
-    """Return the features or the target as columns of numbers."""
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"the {what} have dtype {array.dtype}; the demo takes real numbers", "Save them as floats")
-    return array.astype(float).reshape(len(array), -1)

@@ -16,7 +16,7 @@ COMMANDS = ("demo", "draw")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--data", "nosuch"), "there is no data set 'nosuch'. Take diabetes, synthetic"),
+        (("--data", "nosuch"), "there is no data set 'nosuch'. Take diabetes, digits, synthetic"),
         (("--data", ""), "there is no data set ''"),
         (("--data", "."), "there is no data set '.'"),
         (("--data", "missing.csv"), "'missing.csv' cannot be read: No such file or directory"),
@@ -88,7 +88,7 @@ def test_a_target_that_is_not_in_the_table(fails, table):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x": np.ones((40, 2, 3))}, "rows of shape (2, 3); the demo takes rows of features"),
+        ({"x": np.ones((40, 2, 3))}, "rows of shape (2, 3); rows of features are taken"),
         ({"x": np.ones((40, 2)) * 1j}, "the features have dtype complex128"),
         ({"y": np.ones(40) > 0}, "the target have dtype bool"),
         ({"y": np.ones(39)}, "39"),

@@ -34,7 +34,8 @@ FLOORS = """
     memory accumulate
     draw
     replay explain export
-    train batchlab distributed saving
+    problem saving
+    train batchlab distributed
     demo
     cli sklearn
     __main__
