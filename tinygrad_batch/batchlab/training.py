@@ -1,0 +1,267 @@
+"""Training at one batch size, for several seeds and rates at once, looked at from time to time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data import DataIterator
+from ..data.orders import generator, shuffled
+from ..errors import ArgumentError
+from ..optim import SGD
+from ..problem import Problem
+from .ensemble import Ensemble
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What came of training at one batch size, looked at after some of the updates.
+
+    Attributes
+    ----------
+    batch_size, rows : int
+        Of the batches, and of the data.
+    seeds : tuple of int
+        Each chose initial weights and orders.
+    rates : tuple of float
+        Learning rates.
+    updates : ndarray of int, shape (looks,)
+        The first look is at 0.
+    loss : ndarray, shape (looks, seeds, rates)
+        Over all rows to train on; ``inf`` where a run has run away.
+    held_out, score : ndarray, shape (looks, seeds, rates), or None
+        Loss and score of the rows held out.
+    ensemble : Ensemble
+        All runs as they are at the end; run ``(seed, rate)`` is number ``seed * len(rates) + rate``.
+    """
+
+    batch_size: int
+    rows: int
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...]
+    updates: Array
+    loss: Array
+    held_out: Array | None = None
+    score: Array | None = None
+    ensemble: Ensemble | None = field(default=None, repr=False)
+
+    @property
+    def epochs(self) -> Array:
+        """The updates as passes over the data."""
+        return self.updates * self.batch_size / self.rows
+
+    def reached(self, goal: float) -> Array:
+        """Return after how many updates each run first had a loss of ``goal``, shape (seeds, rates).
+
+        Between two looks the logarithm of the updates is interpolated. ``inf`` where it never had.
+        """
+        below = self.loss <= goal
+        first = below.argmax(axis=0)
+        runs = np.indices(first.shape)
+        before, now = (self.loss[np.maximum(first - back, 0), runs[0], runs[1]] for back in (1, 0))
+        with np.errstate(all="ignore"):
+            part = np.clip((before - goal) / np.maximum(before - now, 1e-300), 0.0, 1.0)
+        log = np.log(np.maximum(self.updates, 0.5))
+        at = np.exp(log[np.maximum(first - 1, 0)] * (1 - part) + log[first] * part)
+        return np.where(below.any(axis=0), np.where(first == 0, 0.0, at), np.inf)
+
+    def at(self, updates: float, what: str = "loss") -> Array:
+        """Return the loss (or ``held_out``, ``score``) after so many updates, shape (seeds, rates), interpolated."""
+        values = getattr(self, what)
+        after = int(np.clip(np.searchsorted(self.updates, updates), 1, len(self.updates) - 1))
+        start, stop = self.updates[after - 1], self.updates[after]
+        part = min(1.0, max(0.0, (updates - start) / (stop - start)))
+        found: Array = values[after - 1] * (1 - part) + values[after] * part
+        return found
+
+    def only(self, rate: int) -> Curves:
+        """Return the curves of one of the rates."""
+        one = slice(rate, rate + 1)
+        cut = {
+            name: value[:, :, one]
+            for name in ("loss", "held_out", "score")
+            if (value := getattr(self, name)) is not None
+        }
+        return Curves(self.batch_size, self.rows, self.seeds, self.rates[one], self.updates, **cut)
+
+
+def train(
+    problem: Problem,
+    batch_size: int | None,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    updates: int | None = None,
+    epochs: float | None = None,
+    goal: float | None = None,
+    linear_decay: bool = False,
+    replacement: bool = False,
+    look_every: float = 1.12,
+    held_out: bool = False,
+    patience: float = np.inf,
+    starts: Sequence[Any] | None = None,
+) -> Curves:
+    """Train a problem with SGD at one batch size, every seed with every rate, all side by side.
+
+    Only full batches are used: the rows of the rest are others in every epoch.
+
+    Parameters
+    ----------
+    problem : Problem
+    batch_size : int, optional
+        None for all rows.
+    rates, seeds : sequence
+    updates, epochs : optional
+        How long; one of the two.
+    goal : float, optional
+        Stop when every run has had this loss over all rows, or has run away.
+    linear_decay : bool
+        Let the rate fall to 0 along a line.
+    replacement : bool
+        Draw each batch afresh from all rows, instead of cutting shuffled epochs.
+    look_every : float
+        By what factor the updates grow from look to look.
+    held_out : bool
+        Whether to look at the rows held out, too.
+    patience : float
+        With a goal: give up on what takes so many times the updates of the fastest rate.
+    starts : sequence of Module, optional
+        The net that each seed starts from; by default ``problem.build(seed)``.
+
+    Returns
+    -------
+    Curves
+
+    Raises
+    ------
+    ArgumentError
+        Unless one of updates and epochs is given.
+    """
+    size = problem.rows if batch_size is None else min(batch_size, problem.rows)
+    if (updates is None) == (epochs is None):
+        raise ArgumentError("train() was told neither or both of updates and epochs", "Give one of them")
+    last = int(updates if updates is not None else max(1, round((epochs or 0) * problem.rows / size)))
+    nets = list(starts) if starts is not None else [problem.build(seed) for seed in seeds]
+    ensemble = Ensemble([net for net in nets for _ in rates], problem.loss_fn)
+    each = np.tile(np.asarray(rates, float), len(seeds))
+    shape = (len(seeds), len(rates))
+    seen: list[tuple[int, Array, Array | None, Array | None]] = []
+    batches = batches_of_seeds(problem.rows, size, seeds, replacement)
+
+    lowest, fastest = np.full(shape, np.inf), np.inf
+
+    def look(done: int) -> bool:
+        """Look at all runs, and say whether there is anything left to do."""
+        nonlocal lowest, fastest
+        loss = ensemble.losses(problem.x, problem.y).reshape(shape)
+        loss = np.where(np.isfinite(loss), loss, np.inf)
+        held = score = None
+        if held_out:
+            predictions = ensemble.predict(problem.x_test)
+            held = ensemble.losses(problem.x_test, problem.y_test).reshape(shape)
+            score = np.array([problem.score(p, problem.y_test) for p in predictions]).reshape(shape)
+        seen.append((done, loss, held, score))
+        if goal is None:
+            return bool(np.isfinite(loss).any())
+        lowest = np.minimum(lowest, loss)
+        if (lowest <= goal).all(axis=0).any():
+            fastest = min(fastest, done)
+        return not (((lowest <= goal) | np.isinf(loss)).all() or done > patience * fastest)
+
+    with np.errstate(all="ignore"):  # a run that runs away is told by its loss
+        going, done = look(0), 0
+        for stop in looks(last, look_every):
+            if not going:
+                break
+            while done < stop:
+                rows = np.repeat(next(batches), len(rates), axis=0)
+                factor = 1 - done / last if linear_decay else 1.0
+                ensemble.step(problem.x[rows], problem.y[rows], each * factor)
+                done += 1
+            going = look(stop)
+    updates_seen, losses, held, scores = zip(*seen, strict=True)
+    return Curves(
+        batch_size=size,
+        rows=problem.rows,
+        seeds=tuple(seeds),
+        rates=tuple(float(rate) for rate in rates),
+        updates=np.array(updates_seen),
+        loss=np.stack(losses),
+        held_out=np.stack(held) if held_out else None,
+        score=np.stack(scores) if held_out else None,
+        ensemble=ensemble,
+    )
+
+
+def looks(last: int, factor: float) -> list[int]:
+    """Return the updates after which to look, each ``factor`` times the one before, up to the last.
+
+    Examples
+    --------
+    >>> looks(20, 1.5)
+    [1, 2, 3, 4, 6, 9, 14, 20]
+    """
+    found, at = [], 1.0
+    while at < last:
+        found.append(round(at))
+        at = max(at * factor, round(at) + 1.0)
+    return [*found, last]
+
+
+def batches_of_seeds(rows: int, size: int, seeds: Sequence[int], replacement: bool = False) -> Iterator[Array]:
+    """Yield the rows of the next batch of every seed, shape (seeds, size), for ever.
+
+    Parameters
+    ----------
+    rows, size : int
+    seeds : sequence of int
+    replacement : bool
+        Draw each batch afresh from all rows, none twice, instead of cutting shuffled epochs into full batches.
+    """
+    rng, epoch = generator(int(seeds[0]), 3), 0
+    while replacement:
+        yield rng.random((len(seeds), rows)).argpartition(size - 1, axis=1)[:, :size]
+    while True:
+        orders = np.stack([shuffled(rows, seed, epoch) for seed in seeds])
+        for start in range(0, rows - size + 1, size):
+            yield orders[:, start : start + size]
+        epoch += 1
+
+
+def seconds_of_a_step(problem: Problem, batch_size: int | None, budget: float = 0.1) -> float:
+    """Return how long an ordinary, eager training step takes on this machine, with fetching its batch.
+
+    Parameters
+    ----------
+    problem : Problem
+    batch_size : int, optional
+    budget : float
+        Seconds to spend on measuring.
+
+    Returns
+    -------
+    float
+        The median over rounds, for other programs run beside this one.
+    """
+    model, loss_fn = problem.build(0), problem.loss_fn
+    optimizer = SGD(model.parameters(), lr=1e-6)
+    batches = DataIterator(problem.x, problem.y, batch_size=batch_size, shuffle=True, drop_last=True)
+    rounds: list[float] = []
+    until = time.perf_counter() + budget
+    while time.perf_counter() < until or len(rounds) < 3:
+        steps, start = 0, time.perf_counter()
+        for xb, yb in batches:
+            optimizer.zero_grad()
+            loss_fn(model(xb), yb).backward()
+            optimizer.step()
+            steps += 1
+            if time.perf_counter() - start > budget / 10:
+                break
+        rounds.append((time.perf_counter() - start) / steps)
+    return float(np.median(rounds))
