@@ -121,8 +121,9 @@ def advice(problem: Problem, found: Scaling, memory: int | str = "512 MiB") -> A
     fastest = min(seconds, key=seconds.__getitem__)
     fitting = [size for size in seconds if size <= largest]
     if not fitting:
+        room = format_bytes(as_bytes(memory))
         raise ArgumentError(
-            f"{largest} rows fit into {format_bytes(as_bytes(memory))}, and the smallest batch tried has {min(seconds)}",
+            f"{largest} rows fit into {room}, and the smallest batch that was tried has {min(seconds)}",
             "Try smaller batches, or accumulate gradients over micro-batches",
         )
     best = min(fitting, key=seconds.__getitem__)

@@ -16,6 +16,7 @@ from ..files import write_whole
 from ..memory import format_bytes
 from ..problem import Problem, load_problem
 from .advice import Advice, advice
+from .claims import Claim, judge
 from .descent import Floors, Scaled, Summed, linear_scaling, noise_floor, summed_loss
 from .ensemble import Ensemble
 from .generalisation import Baseline, Generalisation, generalisation, linear_baseline
@@ -87,6 +88,8 @@ class Comparison:
     scenes : tuple of Scene
         Walks to be drawn; part of ``saddles`` and ``minima``.
     advice : Advice or None
+    claims : tuple of Claim
+        What is said about batches, and what the measurements say to it.
     seconds : dict of str to float
         How long each part took.
     """
@@ -105,6 +108,7 @@ class Comparison:
     scenes: tuple[Scene, ...] = ()
     generalisation: HeldOutReport | None = None
     advice: Advice | None = None
+    claims: tuple[Claim, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,7 +142,7 @@ class Comparison:
         elif path.suffix == ".html":
             from .report import render
 
-            text = render(self)
+            text = render(self.to_dict())
         else:
             raise ArgumentError(f"{str(path)!r} ends in {path.suffix!r}; a report is saved as .html or .json")
         write_whole(path, text.encode())
@@ -259,6 +263,7 @@ def compare(
         result.scenes = tuple(scenes())
     if result.descent is not None:
         result.advice = advice(chosen, result.descent.scaling, memory)
+    result.claims = judge(result)
     return result
 
 

@@ -137,6 +137,8 @@ class Scaled:
     loss : float
     change : float
         Mean over the seeds of how far the loss is from that without the factor, as a part of it.
+    change_with_rest : float
+        The same where some rows are over, and make a short last batch at the full rate in every epoch.
     """
 
     factor: int
@@ -144,6 +146,7 @@ class Scaled:
     rate: float
     loss: float
     change: float
+    change_with_rest: float
 
 
 def linear_scaling(
@@ -157,8 +160,9 @@ def linear_scaling(
     """Multiply batch size and learning rate by the same number, and see how long that changes nothing.
 
     The rule (Goyal et al. 2017): ``k`` small steps of one rate are about one step of ``k`` times the rate, as long as
-    the slope is the same all along them. The rows are cut to a number that all batch sizes divide: a last batch of a
-    few rows with the rate of a full one would change more than the rule does.
+    the slope is the same all along them. The rows are cut to a number that all batch sizes divide. With three rows
+    more, each epoch ends with a batch of three at ``k`` times the rate, and that alone changes far more: it looks as if
+    the rule broke down long before it does, which is where ``rate`` times the largest curvature is 2.
 
     Parameters
     ----------
@@ -174,18 +178,23 @@ def linear_scaling(
     """
     largest = base * int(np.lcm.reduce([factor for factor in factors if base * factor <= problem.rows]))
     rows = problem.rows - problem.rows % largest if largest <= problem.rows else problem.rows
-    some = replace(problem, x=problem.x[:rows], y=problem.y[:rows])
-    found: list[Scaled] = []
-    first = np.zeros(len(seeds))
-    for factor in factors:
-        size = base * factor
-        if size > rows:
-            break
-        loss = train(some, size, [rate * factor], seeds, epochs=epochs, look_every=10.0).loss[-1, :, 0]
-        first = loss if not found else first
-        change = float(np.mean(abs(loss / first - 1))) if np.isfinite(loss).all() else float("inf")
-        found.append(Scaled(factor, size, rate * factor, float(loss.mean()), change))
-    return found
+    plans = []
+    for count, drop_last in ((rows, True), (min(rows + 3, problem.rows), False)):
+        some = replace(problem, x=problem.x[:count], y=problem.y[:count])
+        plans.append(
+            [
+                train(
+                    some, base * factor, [rate * factor], seeds, epochs=epochs, drop_last=drop_last, look_every=10.0
+                ).loss[-1, :, 0]
+                for factor in factors
+                if base * factor <= rows
+            ]
+        )
+    exact, over = ([float(np.mean(abs(loss / losses[0] - 1))) for loss in losses] for losses in plans)
+    return [
+        Scaled(factor, base * factor, rate * factor, float(loss.mean()), change, with_rest)
+        for factor, loss, change, with_rest in zip(factors, plans[0], exact, over, strict=False)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

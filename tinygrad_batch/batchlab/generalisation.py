@@ -90,7 +90,7 @@ def generalisation(
     level: float,
     *,
     same_rate: float,
-    slower: float = 4.0,
+    slower: float = 8.0,
     epochs: float = 20.0,
     updates: int = 100,
     seeds: Sequence[int] = range(8),
@@ -243,6 +243,8 @@ class Baseline:
     folds : int
     epochs : int
         Of the net.
+    collapsed : float
+        The largest difference between a net of three layers without activations and the one layer it multiplies out to.
     """
 
     linear: float
@@ -251,6 +253,7 @@ class Baseline:
     error: float
     folds: int
     epochs: int
+    collapsed: float
 
 
 def linear_baseline(repeats: int = 2, folds: int = 10, epochs: int = 20, rate: float = 0.05) -> Baseline:
@@ -285,7 +288,19 @@ def linear_baseline(repeats: int = 2, folds: int = 10, epochs: int = 20, rate: f
     gap = np.array(net) - np.array(linear)
     share = 1 / (folds - 1)  # rows held out by rows trained on
     error = student_t(count - 1) * float(np.sqrt(gap.var(ddof=1) * (1 / count + share)))
-    return Baseline(float(np.mean(linear)), float(np.mean(net)), float(gap.mean()), error, count, epochs)
+    collapsed = _multiplied_out(data.x / np.abs(data.x).max(0))
+    return Baseline(float(np.mean(linear)), float(np.mean(net)), float(gap.mean()), error, count, epochs, collapsed)
+
+
+def _multiplied_out(x: np.ndarray) -> float:
+    net = build((10, 15, 10, 1), "none", 0)
+    weight, bias = np.eye(10), np.zeros(10)
+    for path, array in net.state_dict().items():
+        if path.endswith("weight"):
+            weight, bias = weight @ array, bias @ array
+        else:
+            bias = bias + array
+    return float(abs(net(x).data - (x @ weight + bias)).max())
 
 
 def _fold(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> Problem:

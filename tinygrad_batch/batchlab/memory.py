@@ -20,6 +20,7 @@ import numpy as np
 
 from .. import nn
 from ..calling import stand_in, wrap
+from ..capture import capture
 from ..errors import ArgumentError
 from ..memory import Price, format_bytes, price
 from ..optim import SGD
@@ -383,6 +384,8 @@ class MemoryReport:
     accumulated : tuple of Accumulated
     checkpoints : dict of int to float
         See `checkpoint_curve`.
+    forward_flops, backward_flops : int
+        Floating-point operations of the passes for each row.
     """
 
     price: Price
@@ -391,6 +394,8 @@ class MemoryReport:
     largest: LargestBatch
     accumulated: tuple[Accumulated, ...]
     checkpoints: dict[int, float]
+    forward_flops: int
+    backward_flops: int
 
 
 def memory_report(
@@ -419,6 +424,9 @@ def memory_report(
     batch = batch_like(model, loss_fn, like)
     step = training_step(model, loss_fn, SGD(model.parameters(), lr=1e-9))
     sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    with capture(statistics=False) as trace:
+        step(*[wrap(array) for array in filled(batch, 100)])
+    flops = [sum(one.flops for one in trace.phase(phase)) // 100 for phase in ("forward", "backward")]
     return MemoryReport(
         price=price(step, *[wrap(array) for array in batch], rows=1_000_000),
         by_batch=tuple(measure(step, batch, size, in_process=False) for size in sizes),
@@ -426,4 +434,6 @@ def memory_report(
         largest=largest_batch(model, loss_fn, memory, like=like, confirm=confirm),
         accumulated=tuple(accumulation_errors(problem)),
         checkpoints=checkpoint_curve(),
+        forward_flops=flops[0],
+        backward_flops=flops[1],
     )

@@ -150,10 +150,12 @@ class NoiseScale:
     value, low, high : float
         The estimate, and the interval that holds it with 95 %.
     measurable : bool
-        Whether ``|G|²`` is above 0 by more than its error. Near a minimum it is not: then nobody can say more than
-        that the scale is above ``low``.
+        Whether ``|G|²`` is above 0 beyond doubt, both from these pairs and from all rows there are. Near a minimum it
+        is not: then nobody can say more than that the scale is above ``low``.
     rows_value : float
         The same computed from all rows at once, ``tr Σ / |G|²`` of the training rows themselves.
+    signal : float
+        How many of its standard errors ``|G|²`` is above 0, from all rows: below 2 the rows are too few to tell.
     """
 
     epochs: float
@@ -163,6 +165,7 @@ class NoiseScale:
     high: float
     measurable: bool
     rows_value: float
+    signal: float
 
     def __str__(self) -> str:
         if not self.measurable:
@@ -187,8 +190,9 @@ def noise_scale(
         tr Σ  ≈ (|g_small|² - |g_large|²) / (1 / small - 1 / large)
         |G|²  ≈ (large |g_large|² - small |g_small|²) / (large - small)
 
-    Their quotient from a single pair would be far off, and often negative; so both are averaged first. The interval
-    is Fieller's (1954): where the mean of ``|G|²`` might be 0, it has no upper end.
+    Their quotient from a single pair would be far off, and often negative; so both are averaged first. The large batch
+    is made of small ones, as in accumulating gradients, which takes most of the error out of the difference. The
+    interval is Fieller's (1954): where the mean of ``|G|²`` might be 0, it has no upper end.
 
     Parameters
     ----------
@@ -196,7 +200,7 @@ def noise_scale(
         See `row_gradients`. Batches are drawn without putting rows back, and so the rows stand for the many more that
         they came from.
     small, large : int
-        Rows of the two batches.
+        Rows of the two batches; the large one has a whole number of small ones.
     pairs : int
     seed : int
     epochs, loss : float
@@ -205,20 +209,30 @@ def noise_scale(
     Raises
     ------
     ArgumentError
-        Unless ``small < large <= rows``.
+        Unless ``small < large <= rows``, and small divides large.
     """
     rows = len(each)
-    if not 0 < small < large <= rows:
-        raise ArgumentError(f"the two sizes are {small} and {large}, and there are {rows} rows", "Give small < large")
+    if not 0 < small < large <= rows or large % small:
+        raise ArgumentError(
+            f"the two sizes are {small} and {large}, and there are {rows} rows",
+            "Give a small one that divides the large",
+        )
     rng = generator(seed, 1)
     traces, squares = np.empty(pairs), np.empty(pairs)
     for i in range(pairs):
-        few, many = (float((each[rng.permutation(rows)[:size]].mean(0) ** 2).sum()) for size in (small, large))
+        parts = each[rng.permutation(rows)[:large]].reshape(large // small, small, -1).mean(1)
+        few, many = float((parts**2).sum(1).mean()), float((parts.mean(0) ** 2).sum())
         traces[i] = (few - many) / (1 / small - 1 / large)
         squares[i] = (large * many - small * few) / (large - small)
     mean = each.mean(0)
-    rows_value = float(((each - mean) ** 2).sum()) / (rows - 1) / float(mean @ mean)
-    return NoiseScale(epochs, loss, *fieller(traces, squares), rows_value)
+    centred = each - mean
+    trace, length = float((centred**2).sum()) / (rows - 1), float(mean @ mean)
+    kernel = centred @ centred.T if rows < each.shape[1] else centred.T @ centred
+    error = np.sqrt(2 * float((kernel**2).sum())) / (rows - 1) / rows  # of |G|², for rows drawn from many more
+    signal = (length - trace / rows) / error
+    value, low, high, clear = fieller(traces, squares)
+    clear = clear and signal > 2
+    return NoiseScale(epochs, loss, value, low, high if clear else np.inf, clear, trace / length, float(signal))
 
 
 def fieller(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float, float, bool]:
@@ -287,8 +301,9 @@ def gradient_noise(
             model = _grown(curves.ensemble)
             each, done = row_gradients(model, problem.loss_fn, problem.x, problem.y), stop
         loss = float(problem.loss_fn(model(problem.x), problem.y).item())
-        large = min(64, problem.rows)
-        scales.append(noise_scale(each, min(4, large - 1), large, pairs, seed, float(stop), loss))
+        small = min(4, problem.rows // 2)
+        large = small * min(16, problem.rows // small)
+        scales.append(noise_scale(each, small, large, pairs, seed, float(stop), loss))
     return NoiseReport(tuple(spread), tuple(scales))
 
 

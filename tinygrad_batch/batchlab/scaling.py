@@ -10,7 +10,7 @@ between them (McCandlish et al. 2018, equation 2.11)::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .training import Curves, seconds_of_a_step, train
 COARSE = tuple(4.0**power for power in range(-5, 2))
 BETWEEN = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 LEAST_UPDATES = 300
+FRESH = 1000  # what is added to seeds that choose a rate, to make those that count
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +33,11 @@ class Tuned:
     rate : float
         The best one.
     updates : ndarray, shape (seeds,)
-        How many it took; ``inf`` where the goal was not reached.
+        How many it took, with seeds that had no part in choosing it; ``inf`` where the goal was not reached.
     tried : dict of float to float
         Every rate that was tried, with its mean updates.
     curves : Curves
-        Of the best rate.
+        Of the best rate, with those seeds.
     """
 
     batch_size: int
@@ -68,7 +69,8 @@ def tune(
 ) -> Tuned:
     """Find the learning rate with which a batch size reaches a goal in the fewest updates.
 
-    Rates a factor of 4 apart are tried first with two seeds, then some around the best of them with all seeds.
+    Rates a factor of 4 apart are tried first with two seeds, then some around the best of them with all seeds. The
+    best of these is counted again with fresh seeds: the winner of a contest was lucky, too.
 
     Parameters
     ----------
@@ -89,12 +91,13 @@ def tune(
     coarse = train(problem, size, COARSE, seeds[:2], updates=most, goal=goal, patience=2.0)
     best = COARSE[_fewest(coarse, goal)]
     rates = [best * factor for factor in between]
-    fine = train(problem, size, rates, seeds, updates=most, goal=goal, patience=2.0, held_out=held_out)
-    chosen = _fewest(fine, goal)
-    reached = fine.reached(goal)
+    fine = train(problem, size, rates, seeds, updates=most, goal=goal, patience=2.0)
+    rate = rates[_fewest(fine, goal)]
+    fresh = [seed + FRESH for seed in seeds]
+    curves = train(problem, size, [rate], fresh, updates=most, goal=goal, held_out=held_out)
     tried = dict(zip(COARSE, coarse.reached(goal).mean(0).tolist(), strict=True))
-    tried |= dict(zip(rates, reached.mean(0).tolist(), strict=True))
-    return Tuned(size, rates[chosen], reached[:, chosen], dict(sorted(tried.items())), fine.only(chosen))
+    tried |= dict(zip(rates, fine.reached(goal).mean(0).tolist(), strict=True))
+    return Tuned(size, rate, curves.reached(goal)[:, 0], dict(sorted(tried.items())), replace(curves, ensemble=None))
 
 
 def _fewest(curves: Curves, goal: float) -> int:

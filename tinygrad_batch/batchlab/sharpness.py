@@ -26,8 +26,8 @@ def sharpness(
     """Return the largest eigenvalue, in magnitude, of the Hessian of the loss by the parameters.
 
     A random direction is multiplied by the Hessian again and again, which never exists as a matrix
-    (`tinygrad_batch.hvp`). It turns towards the direction of the largest curvature, and what a product stretches it by is
-    that curvature.
+    (`tinygrad_batch.hvp`). It turns towards the direction of the largest curvature, and what a product stretches it by
+    is that curvature.
 
     Parameters
     ----------

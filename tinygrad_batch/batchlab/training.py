@@ -80,16 +80,6 @@ class Curves:
         found: Array = values[after - 1] * (1 - part) + values[after] * part
         return found
 
-    def only(self, rate: int) -> Curves:
-        """Return the curves of one of the rates."""
-        one = slice(rate, rate + 1)
-        cut = {
-            name: value[:, :, one]
-            for name in ("loss", "held_out", "score")
-            if (value := getattr(self, name)) is not None
-        }
-        return Curves(self.batch_size, self.rows, self.seeds, self.rates[one], self.updates, **cut)
-
 
 def train(
     problem: Problem,
@@ -102,6 +92,7 @@ def train(
     goal: float | None = None,
     linear_decay: bool = False,
     replacement: bool = False,
+    drop_last: bool = True,
     look_every: float = 1.12,
     held_out: bool = False,
     patience: float = np.inf,
@@ -109,7 +100,7 @@ def train(
 ) -> Curves:
     """Train a problem with SGD at one batch size, every seed with every rate, all side by side.
 
-    Only full batches are used: the rows of the rest are others in every epoch.
+    Only full batches are used, unless one says otherwise; the rows of the rest are others in every epoch.
 
     Parameters
     ----------
@@ -125,6 +116,8 @@ def train(
         Let the rate fall to 0 along a line.
     replacement : bool
         Draw each batch afresh from all rows, instead of cutting shuffled epochs.
+    drop_last : bool
+        Whether a last batch with fewer rows is left out of each epoch.
     look_every : float
         By what factor the updates grow from look to look.
     held_out : bool
@@ -146,13 +139,14 @@ def train(
     size = problem.rows if batch_size is None else min(batch_size, problem.rows)
     if (updates is None) == (epochs is None):
         raise ArgumentError("train() was told neither or both of updates and epochs", "Give one of them")
-    last = int(updates if updates is not None else max(1, round((epochs or 0) * problem.rows / size)))
+    in_an_epoch = problem.rows / size if drop_last else -(-problem.rows // size)
+    last = int(updates if updates is not None else max(1, round((epochs or 0) * in_an_epoch)))
     nets = list(starts) if starts is not None else [problem.build(seed) for seed in seeds]
     ensemble = Ensemble([net for net in nets for _ in rates], problem.loss_fn)
     each = np.tile(np.asarray(rates, float), len(seeds))
     shape = (len(seeds), len(rates))
     seen: list[tuple[int, Array, Array | None, Array | None]] = []
-    batches = batches_of_seeds(problem.rows, size, seeds, replacement)
+    batches = batches_of_seeds(problem.rows, size, seeds, replacement, drop_last)
 
     lowest, fastest = np.full(shape, np.inf), np.inf
 
@@ -214,7 +208,9 @@ def looks(last: int, factor: float) -> list[int]:
     return [*found, last]
 
 
-def batches_of_seeds(rows: int, size: int, seeds: Sequence[int], replacement: bool = False) -> Iterator[Array]:
+def batches_of_seeds(
+    rows: int, size: int, seeds: Sequence[int], replacement: bool = False, drop_last: bool = True
+) -> Iterator[Array]:
     """Yield the rows of the next batch of every seed, shape (seeds, size), for ever.
 
     Parameters
@@ -222,14 +218,16 @@ def batches_of_seeds(rows: int, size: int, seeds: Sequence[int], replacement: bo
     rows, size : int
     seeds : sequence of int
     replacement : bool
-        Draw each batch afresh from all rows, none twice, instead of cutting shuffled epochs into full batches.
+        Draw each batch afresh from all rows, none twice, instead of cutting shuffled epochs into batches.
+    drop_last : bool
+        Whether a last batch with fewer rows is left out of each epoch.
     """
     rng, epoch = generator(int(seeds[0]), 3), 0
     while replacement:
         yield rng.random((len(seeds), rows)).argpartition(size - 1, axis=1)[:, :size]
     while True:
         orders = np.stack([shuffled(rows, seed, epoch) for seed in seeds])
-        for start in range(0, rows - size + 1, size):
+        for start in range(0, rows - size + 1 if drop_last else rows, size):
             yield orders[:, start : start + size]
         epoch += 1
 

@@ -1,0 +1,322 @@
+"""What is said about batches, sentence by sentence, and what the measurements say to it.
+
+The claims are those of a blog post in Chinese that this project grew out of, in words of our own: data of shape
+(100, 10), a net (10, 15) → (15, 10) → (10, 1), the squared error, and two reasons for batches: memory, and
+optimisation. A verdict is worked out from the numbers of a `Comparison`; where a part was not measured, its claims are
+left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..memory import format_bytes
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
+    from .generalisation import HeldOut
+    from .saddles import Stuck
+
+Verdict = Literal["holds", "holds if", "does not hold here"]
+IN_CHINESE: dict[Verdict, str] = {"holds": "成立", "holds if": "有条件成立", "does not hold here": "此处不成立"}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim, and what became of it.
+
+    Attributes
+    ----------
+    key : str
+        A short name for it.
+    zh, en : str
+        The claim, in Chinese and in English.
+    verdict : {"holds", "holds if", "does not hold here"}
+    because : str
+        The numbers.
+    number : int
+        Its place in the list.
+    """
+
+    key: str
+    zh: str
+    en: str
+    verdict: Verdict
+    because: str
+    number: int = 0
+
+    @property
+    def verdict_zh(self) -> str:
+        """The verdict in Chinese."""
+        return IN_CHINESE[self.verdict]
+
+
+def judge(found: Comparison) -> tuple[Claim, ...]:
+    """Return every claim that the measurements have something to say to.
+
+    Parameters
+    ----------
+    found : Comparison
+
+    Examples
+    --------
+    >>> from tinygrad_batch.batchlab import compare
+    >>> for claim in judge(compare("diabetes", [1, 32, None], parts=["memory"])):
+    ...     print(claim.number, claim.verdict, claim.key)
+    1 holds one pass is an epoch
+    2 holds memory grows
+    3 does not hold here everything does not fit
+    4 holds if backward costs more
+    """
+    parts = (_epoch, _memory, _noise, _descent, _saddles, _minima, _held_out)
+    claims = [claim for part in parts for claim in part(found)]
+    return tuple([replace(claim, number=place) for place, claim in enumerate(claims, 1)])
+
+
+def _epoch(found: Comparison) -> Iterator[Claim]:
+    size = _middle(found)
+    rest = found.rows % size
+    yield Claim(
+        "one pass is an epoch",
+        "一个 epoch 是全部数据过一遍;batch 是其中的一份。",
+        "An epoch is one pass of all the data; a batch is a slice of it.",
+        "holds",
+        f"{found.rows:,} rows make {found.rows // size} batches of {size}"
+        + (f" and one of {rest}" if rest else "")
+        + ". Every row comes once in an epoch, in an order that depends on the seed and the epoch alone.",
+    )
+
+
+def _memory(found: Comparison) -> Iterator[Claim]:
+    if found.memory is None:
+        return
+    price, largest = found.memory.price, found.memory.largest
+    off = max(abs(one.traced / one.peak - 1) for one in found.memory.measured)
+    yield Claim(
+        "memory grows",
+        "反向传播要用的中间结果,随一个 batch 的样本数增长。",
+        "What has to be kept for the backward pass grows with the rows of the batch.",
+        "holds" if price.kept.per_row > 0 else "does not hold here",
+        f"This net keeps {price.kept.per_row:g} bytes for each row, and its step peaks at {price.peak.per_row:g} "
+        "bytes a "
+        f"row. Measured steps took what they were priced at, to {max(off, 0.001):.1%}.",
+    )
+    fits = largest.rows >= found.rows
+    yield Claim(
+        "everything does not fit",
+        "全部数据一次放不进内存,所以必须分 batch。",
+        "The whole data set does not fit into memory at once, so it has to be cut into batches.",
+        "does not hold here" if fits else "holds",
+        f"A step with all {found.rows:,} rows takes {format_bytes(price.total.at(found.rows))}, and "
+        f"{format_bytes(largest.memory)} hold one with {largest.rows:,} rows."
+        + (" It becomes true with millions of rows, or a much larger net." if fits else ""),
+    )
+    forward, backward = found.memory.forward_flops, found.memory.backward_flops
+    yield Claim(
+        "backward costs more",
+        "反向传播的计算量远大于前向传播。",
+        "The backward pass takes far more computation than the forward pass.",
+        "holds if" if backward > forward else "does not hold here",
+        f"It takes {backward / forward:.2f} times as many operations: for each product of the forward pass two, less "
+        "the "
+        "one for the data, whose gradient nobody wants.",
+    )
+
+
+def _noise(found: Comparison) -> Iterator[Claim]:
+    if found.noise is None:
+        return
+    one, middle = found.noise.variances[0], _middle(found)
+    at = next((v for v in found.noise.variances if v.batch_size == middle), one)
+    yield Claim(
+        "one row runs about",
+        "batch 为 1 时,方向随机,到处乱跑。",
+        "With a batch of 1 the direction is random, and training runs all over the place.",
+        "holds" if one.relative_error > 1 else "does not hold here",
+        f"At the start the gradient of one row is off by {one.relative_error:.0%} of the true gradient's length.",
+    )
+    yield Claim(
+        "middle is steady",
+        "中等大小的 batch,方向已经足够稳定。",
+        "With a batch of middle size the direction is steady enough.",
+        "holds" if at.relative_error < 1 else "holds if",
+        f"With {at.batch_size} rows it is off by {at.relative_error:.0%}: the error falls with the square root of the "
+        "rows. How steady is enough changes on the way, as the gradient itself becomes shorter.",
+    )
+
+
+def _descent(found: Comparison) -> Iterator[Claim]:
+    if found.descent is None:
+        return
+    tuned = {one.batch_size: one for one in found.descent.scaling.tuned}
+    full = tuned[max(tuned)]
+    with np.errstate(all="ignore"):
+        rising = float((np.diff(full.curves.loss, axis=0) > 0).mean())
+    broken = [one for one in found.descent.linear_scaling if not one.change < 1]
+    yield Claim(
+        "full is steady",
+        "全量数据的梯度准确,损失稳定下降。",
+        "With all rows the gradient is exact, and the loss goes down steadily.",
+        "holds if",
+        "It holds while the rate is below 2 by the largest curvature. At its tuned rate of "
+        f"{full.rate:.3g} the loss had risen at {rising:.0%} of the looks"
+        + (f"; with {broken[0].batch_size} rows and a rate of {broken[0].rate:.3g} it ran away." if broken else "."),
+    )
+    floors = found.descent.floors
+    yield Claim(
+        "one row hardly converges",
+        "batch 为 1 时,很难收敛。",
+        "With a batch of 1 training hardly converges.",
+        "holds if" if floors.constant > 10 * floors.decaying else "does not hold here",
+        f"It holds if the rate stays what it is: single rows end {floors.constant:.2g} above the least loss, in "
+        "proportion "
+        f"to rate / batch size. With a rate that falls to 0 they end {floors.decaying:.1g} above it.",
+    )
+    yield _fastest(found)
+    away = [one for one in found.descent.summed if one.sum_diverged and not one.mean_diverged]
+    yield Claim(
+        "sum of errors",
+        "损失是所有样本误差平方之和。",
+        "The loss of a batch is the sum of the squared errors of its rows.",
+        "holds if",
+        "It is fine if the rate is divided by the batch size. "
+        + (
+            f"At a rate of {away[0].rate:g} the sum runs away from {away[0].batch_size} rows on, where the mean does "
+            "not."
+            if away
+            else "At the rate that was tried, neither the sum nor the mean ran away."
+        ),
+    )
+
+
+def _fastest(found: Comparison) -> Claim:
+    if found.descent is None:
+        raise ValueError("who is fastest is a claim about the descent")
+    scaling = found.descent.scaling
+    updates = {one.batch_size: one.mean_updates for one in scaling.tuned}
+    axes = {
+        "second": {size: count * scaling.seconds[size] for size, count in updates.items()},
+        "update": updates,
+        "row": {size: count * size for size, count in updates.items()},
+    }
+    first = {name: min(axis, key=axis.__getitem__) for name, axis in axes.items()}
+    between = min(updates) < first["second"] < max(updates)
+    return Claim(
+        "middle is fastest",
+        "中等大小的 batch 收敛最快。",
+        "A batch of middle size converges fastest.",
+        "holds if" if between else "does not hold here",
+        f"By the clock {first['second']} rows were first to a loss of {scaling.goal:.2g}. Counted in updates it is "
+        f"{first['update']}, counted in rows seen, or epochs, {first['row']}: who is first depends on what is counted.",
+    )
+
+
+def _saddles(found: Comparison) -> Iterator[Claim]:
+    if found.saddles is None:
+        return
+    escapes = found.saddles.doubled_unit.escapes
+    full = max(escapes, key=lambda escape: escape.batch_size)
+    small = min(escapes, key=lambda escape: escape.batch_size)
+    stuck = sum(one.stuck for one in found.saddles.random_starts)
+    starts = sum(one.starts for one in found.saddles.random_starts)
+    yield Claim(
+        "full stays at a saddle",
+        "全量数据可能停在鞍点。",
+        "With all rows training can stay at a saddle point.",
+        "holds if" if full.left == 0 and small.left > 0 else "does not hold here",
+        f"Put exactly onto a saddle, the full batch did not leave in {full.most_epochs:,} epochs, and single rows did "
+        "after "
+        f"{small.epochs or 0:.0f}. But of {starts} trainings of the 10-15-10-1 net from random starts, with any batch "
+        "size, "
+        f"{stuck or 'none'} ended at a place without slope.",
+    )
+    narrow = found.saddles.narrow_nets.get(2)
+    if narrow:
+        yield Claim(
+            "small leave saddles",
+            "小 batch 的噪声能逃离鞍点。",
+            "The noise of small batches leaves saddle points.",
+            "holds if",
+            "It leaves a saddle with a way down. It does not free a net of two units that has none to spare: stuck "
+            "were "
+            f"{_shares(narrow)}. Nor does it part units that begin alike: they stay alike with every batch size.",
+        )
+
+
+def _minima(found: Comparison) -> Iterator[Claim]:
+    if not found.minima:
+        return
+    by = {(share.rate, share.batch_size, share.noise): share for share in found.minima}
+    rates = sorted({share.rate for share in found.minima})
+    sizes = sorted({share.batch_size for share in found.minima})
+    one, full = sizes[0], sizes[-1]
+
+    def lead(rate: float) -> float:
+        return by[rate, one, False].share - by[rate, full, False].share
+
+    low, high = rates[0], max(rates, key=lead)
+    small, noisy = by[high, one, False], by[high, full, True]
+    yield Claim(
+        "full is caught",
+        "全量数据容易陷入局部最优,小 batch 能跳出来。",
+        "With all rows training is caught in local optima, and small batches get out.",
+        "holds if" if lead(high) > 2 * small.error else "does not hold here",
+        f"It holds if the rate is large: at {high:g} single rows found the lowest minimum from {small.share:.0%} of "
+        "the "
+        f"starts, all rows from {by[high, full, False].share:.0%}, and all rows with noise added from "
+        f"{noisy.share:.0%}. "
+        f"At {low:g} they differ by {abs(lead(low)):.0%}.",
+    )
+
+
+def _held_out(found: Comparison) -> Iterator[Claim]:
+    if found.generalisation is None:
+        return
+    compared = found.generalisation.comparison
+    scores = [one.score for one in compared.matched]
+    naive = sorted(compared.equal_epochs, key=lambda one: one.score)
+    yield Claim(
+        "middle generalises better",
+        "中等大小的 batch 泛化更好。",
+        "A batch of middle size generalises better.",
+        "holds" if _middle_wins(compared.matched) else "does not hold here",
+        f"At the same training loss of {compared.level:.2g}, and gentle rates, {compared.score_name} on rows held out "
+        "is "
+        f"{min(scores):.3f} to {max(scores):.3f} over all batch sizes. After equal epochs at one rate it goes from "
+        f"{naive[0].score:.3f} to {naive[-1].score:.3f}, for their training losses differ: {naive[0].train_loss:.2g} "
+        "and "
+        f"{naive[-1].train_loss:.2g}.",
+    )
+    base = found.generalisation.baseline
+    if base is not None:
+        yield Claim(
+            "three layers",
+            "三层全连接网络:(10,15)、(15,10)、(10,1)。",
+            "The net has three layers. No activation is named, and without one they are a single linear map.",
+            "holds",
+            f"Multiplied out, three layers without activations differ from one by {base.collapsed:.0e}. And here a "
+            "linear "
+            f"model does as well as the net with tanh: R² {base.linear:.3f} against {base.net:.3f} in {base.folds} "
+            "folds, "
+            f"a difference of {base.difference:+.3f} ± {base.error:.3f}.",
+        )
+
+
+def _middle_wins(matched: tuple[HeldOut, ...]) -> bool:
+    """Return whether a batch size between the ends has the best score, by more than its error and half a point."""
+    best = max(matched, key=lambda one: one.score)
+    ends = {min(one.batch_size for one in matched), max(one.batch_size for one in matched)}
+    return best.batch_size not in ends and best.difference > max(best.difference_error, 0.005)
+
+
+def _middle(found: Comparison) -> int:
+    """Return a batch size between one row and all of them, where there is one."""
+    return found.batch_sizes[len(found.batch_sizes) // 2]
+
+
+def _shares(narrow: tuple[Stuck, ...]) -> str:
+    return ", ".join(f"{one.stuck / one.starts:.0%} with B = {one.batch_size}" for one in narrow)
