@@ -1,5 +1,6 @@
 """Each kind of bad input: one line that says what is wrong and what to do, and exit code 2."""
 
+import sys
 import os
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_no_memory(fails, monkeypatch):
     def large(options):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
-    monkeypatch.setattr("tinygrad_batch.cli.one_batch", large)
+    monkeypatch.setattr(sys.modules["tinygrad_batch.cli.demo"], "one_batch", large)
     assert fails("draw", code=1) == "tinygrad-batch: not enough memory: Unable to allocate 7.28 TiB\n"
 
 

@@ -12,6 +12,7 @@
 """
 
 from ..problem import Problem, load_problem
+from . import child
 from .advice import Advice, advise
 from .comparison import Comparison, compare
 from .descent import linear_scaling, noise_floor, summed_loss
@@ -40,6 +41,7 @@ __all__ = [
     "accumulation_errors",
     "advise",
     "checkpoint_curve",
+    "child",
     "compare",
     "doubled_unit",
     "escape_times",

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ArgumentError, TinygradBatchError
+from ..replay.threads import blas_libraries
 
 OUT_OF_MEMORY = "out of memory"
+BLAS_ROOM = 4 << 20  # bytes for what a BLAS library with threads allocates on its own
 MMAP_THRESHOLD = -3  # of mallopt(3)
 PR_SET_THP_DISABLE = 41  # of prctl(2)
 
@@ -83,6 +85,8 @@ def run(function: Callable[[], Any], limit: int | None = None, warm_up: Callable
     finally:
         os.close(reading)
         _, status = os.waitpid(child, 0)
+    if not answer and limit is not None:
+        return OUT_OF_MEMORY  # a library ended the process, as OpenBLAS does
     if not answer:
         ending = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
         raise ChildError(f"a measurement in a process of its own ended with {ending} and said nothing")
@@ -101,13 +105,16 @@ def _work(function: Callable[[], Any], limit: int | None, warm_up: Callable[[], 
             libc.mallopt(MMAP_THRESHOLD, 1 << 16)
         if hasattr(libc, "prctl"):  # Linux: pages of 2 MB would round up what is resident
             libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+        libraries = blas_libraries()
+        for library in libraries:
+            library.set_num_threads(1)  # several threads take room for sharing out their work
         if warm_up is not None:
             warm_up()
         give_back()
         if limit is not None:
             import resource
 
-            most = status("VmSize") + limit
+            most = status("VmSize") + limit + (0 if libraries else BLAS_ROOM)
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
         try:
             answer = ["done", function()]

@@ -137,14 +137,13 @@ class Comparison:
         Path
         """
         path = Path(path)
+        check_ending(path)
         if path.suffix == ".json":
             text = json.dumps(self.to_dict(), ensure_ascii=False)
-        elif path.suffix == ".html":
+        else:
             from .report import render
 
             text = render(self.to_dict())
-        else:
-            raise ArgumentError(f"{str(path)!r} ends in {path.suffix!r}; a report is saved as .html or .json")
         write_whole(path, text.encode())
         return path
 
@@ -192,6 +191,12 @@ def _count(value: float) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.3g}" if np.isfinite(value) else "never"
+
+
+def check_ending(path: Path) -> None:
+    """Raise ArgumentError unless a report can be saved under this name."""
+    if path.suffix not in (".html", ".json"):
+        raise ArgumentError(f"{str(path)!r} ends in {path.suffix!r}; a report is saved as .html or .json")
 
 
 def compare(

@@ -176,18 +176,12 @@ def largest_batch(
     def priced(rows: int) -> Price:
         return price(step, *[wrap(array) for array in batch], rows=rows)
 
-    found = priced(FEW)
-    for _ in range(3):  # the second price is taken near the answer, where blocks and rounding are the same
-        total = found.total
-        if total.per_row <= 0:
-            raise ArgumentError("a step of this model takes no memory that grows with the rows")
-        rows = math.floor((allowed - PAGES - total.constant) / total.per_row)
-        if rows < 1:
-            raise ArgumentError(f"not even one row fits into {format_bytes(allowed)}: a step takes {total}")
-        found = priced(rows)
+    rows, found = _most_rows(priced, allowed - min(PAGES, allowed // 64))
+    if rows < 1:
+        raise ArgumentError(f"not even one row fits into {format_bytes(allowed)}: a step takes {found.total}")
     if not confirm:
         return LargestBatch(rows, allowed, found)
-    room = allowed - found.parameter_bytes - found.state_bytes  # these are there already
+    left = allowed - found.parameter_bytes - found.state_bytes  # these are there already
 
     def fits(rows: int) -> bool:
         def run(rows: int) -> str:
@@ -198,7 +192,7 @@ def largest_batch(
             run(FEW)
             model.zero_grad()
 
-        return bool(child.run(lambda: run(rows), room, warm_up) != child.OUT_OF_MEMORY)
+        return bool(child.run(lambda: run(rows), left, warm_up) != child.OUT_OF_MEMORY)
 
     return LargestBatch(rows, allowed, found, fits(rows), fits(math.ceil(rows * 1.01)))
 
@@ -206,6 +200,31 @@ def largest_batch(
 def filled(batch: Sequence[np.ndarray], rows: int) -> list[np.ndarray]:
     """Return a real batch of so many rows: small numbers, and class 0."""
     return [np.full((rows, *a.shape[1:]), 0 if a.dtype.kind in "iu" else 0.1, a.dtype) for a in batch]
+
+
+def _most_rows(priced: Callable[[int], Price], room: int) -> tuple[int, Price]:
+    """Return the most rows that fit, and their price: where the line through the last price ends, until that is so."""
+    fits, too_many, rows = 0, 0, FEW
+    best = priced(rows)
+    for _ in range(20):
+        found = priced(rows)
+        line = found.total
+        if line.per_row <= 0:
+            raise ArgumentError("a step of this model takes no memory that grows with the rows")
+        if line.at(rows) <= room:
+            fits, best = max(fits, rows), found
+        else:
+            too_many = rows
+        guess = math.floor((room - line.constant) / line.per_row)
+        if guess == rows:
+            break
+        # the price bends where blocks reach their full size: then the line leads astray, and halving goes on
+        if guess <= fits or (too_many and guess >= too_many):
+            guess = (fits + too_many) // 2 if too_many else 2 * fits
+        if guess <= fits:
+            break
+        rows = guess
+    return fits, best if fits else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ..problem import Problem
 from .ensemble import Ensemble
 
 Array = np.ndarray
+RUN_AWAY = 1e6  # by how much a loss has to grow to count as having run away
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Curves:
     updates : ndarray of int, shape (looks,)
         The first look is at 0.
     loss : ndarray, shape (looks, seeds, rates)
-        Over all rows to train on; ``inf`` where a run has run away.
+        Over all rows to train on; ``inf`` where a run has run away, to a million times what it began with.
     held_out, score : ndarray, shape (looks, seeds, rates), or None
         Loss and score of the rows held out.
     ensemble : Ensemble
@@ -154,7 +155,7 @@ def train(
         """Look at all runs, and say whether there is anything left to do."""
         nonlocal lowest, fastest
         loss = ensemble.losses(problem.x, problem.y).reshape(shape)
-        loss = np.where(np.isfinite(loss), loss, np.inf)
+        loss = np.where(loss < RUN_AWAY * (seen[0][1] if seen else loss), loss, np.inf)
         held = score = None
         if held_out:
             predictions = ensemble.predict(problem.x_test)
@@ -202,7 +203,7 @@ def looks(last: int, factor: float) -> list[int]:
     [1, 2, 3, 4, 6, 9, 14, 20]
     """
     found, at = [], 1.0
-    while at < last:
+    while round(at) < last:
         found.append(round(at))
         at = max(at * factor, round(at) + 1.0)
     return [*found, last]

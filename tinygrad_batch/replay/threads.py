@@ -52,7 +52,7 @@ def on_one_thread(executable: Executable, program: Program) -> Executable:
     products = [_multiplications(i) for i in program.instructions if i.op in _PRODUCTS]
     if not products or max(products) < THREADED or flops(program) > SMALL:
         return executable
-    libraries = [library for library in _libraries() if (library.num_threads or 1) > 1]
+    libraries = [library for library in blas_libraries() if (library.num_threads or 1) > 1]
     return OneThread(executable, libraries) if libraries else executable
 
 
@@ -81,7 +81,8 @@ def _multiplications(instruction: Instruction) -> int:
     return a.shape[-2] * a.shape[-1] * b.shape[-1]
 
 
-def _libraries() -> list[Any]:
+def blas_libraries() -> list[Any]:
+    """Return the BLAS libraries that are loaded, to be told their number of threads; none without threadpoolctl."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
