@@ -101,9 +101,8 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "反向传播要用的中间结果,随一个 batch 的样本数增长。",
         "What has to be kept for the backward pass grows with the rows of the batch.",
         "holds" if price.kept.per_row > 0 else "does not hold here",
-        f"This net keeps {price.kept.per_row:g} bytes for each row, and its step peaks at {price.peak.per_row:g} "
-        "bytes a "
-        f"row. Measured steps took what they were priced at, to {max(off, 0.001):.1%}.",
+        f"This net keeps {price.kept.per_row:g} bytes for each row, and its step peaks at {price.peak.per_row:g} bytes "
+        f"a row. Measured steps took what they were priced at, to {max(off, 0.001):.1%}.",
     )
     fits = largest.rows >= found.rows
     yield Claim(
@@ -121,9 +120,8 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "反向传播的计算量远大于前向传播。",
         "The backward pass takes far more computation than the forward pass.",
         "holds if" if backward > forward else "does not hold here",
-        f"It takes {backward / forward:.2f} times as many operations: for each product of the forward pass two, less "
-        "the "
-        "one for the data, whose gradient nobody wants.",
+        f"It takes {backward / forward:.2f} times as many operations: two products for each one of the forward pass, "
+        "but for the data, whose gradient nobody wants.",
     )
 
 
@@ -172,9 +170,9 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "batch 为 1 时,很难收敛。",
         "With a batch of 1 training hardly converges.",
         "holds if" if floors.constant > 10 * floors.decaying else "does not hold here",
-        f"It holds if the rate stays what it is: single rows end {floors.constant:.2g} above the least loss, in "
-        "proportion "
-        f"to rate / batch size. With a rate that falls to 0 they end {floors.decaying:.1g} above it.",
+        f"It holds if the rate stays what it is: single rows end {floors.constant:.2g} above the least loss, and the "
+        "gap is in proportion to rate / batch size. With a rate that falls to 0 they end "
+        f"{floors.decaying:.1g} above it.",
     )
     yield _fastest(found)
     away = [one for one in found.descent.summed if one.sum_diverged and not one.mean_diverged]
@@ -228,11 +226,9 @@ def _saddles(found: Comparison) -> Iterator[Claim]:
         "全量数据可能停在鞍点。",
         "With all rows training can stay at a saddle point.",
         "holds if" if full.left == 0 and small.left > 0 else "does not hold here",
-        f"Put exactly onto a saddle, the full batch did not leave in {full.most_epochs:,} epochs, and single rows did "
-        "after "
-        f"{small.epochs or 0:.0f}. But of {starts} trainings of the 10-15-10-1 net from random starts, with any batch "
-        "size, "
-        f"{stuck or 'none'} ended at a place without slope.",
+        f"Put exactly onto a saddle, the full batch did not leave in {full.most_epochs:,} epochs; single rows left "
+        f"after {small.epochs or 0:.0f}. But of {starts} trainings of the 10-15-10-1 net from random starts, small and "
+        f"full batches together, {stuck or 'none'} ended at a place without slope.",
     )
     narrow = found.saddles.narrow_nets.get(2)
     if narrow:
@@ -241,9 +237,9 @@ def _saddles(found: Comparison) -> Iterator[Claim]:
             "小 batch 的噪声能逃离鞍点。",
             "The noise of small batches leaves saddle points.",
             "holds if",
-            "It leaves a saddle with a way down. It does not free a net of two units that has none to spare: stuck "
-            "were "
-            f"{_shares(narrow)}. Nor does it part units that begin alike: they stay alike with every batch size.",
+            "It leaves a saddle with a way down. It does not free a net that has no units to spare: of nets with two "
+            f"{_shares(narrow)} stayed stuck. Nor does it part units that begin alike: they stay alike with every "
+            "batch size.",
         )
 
 
@@ -266,10 +262,8 @@ def _minima(found: Comparison) -> Iterator[Claim]:
         "With all rows training is caught in local optima, and small batches get out.",
         "holds if" if lead(high) > 2 * small.error else "does not hold here",
         f"It holds if the rate is large: at {high:g} single rows found the lowest minimum from {small.share:.0%} of "
-        "the "
-        f"starts, all rows from {by[high, full, False].share:.0%}, and all rows with noise added from "
-        f"{noisy.share:.0%}. "
-        f"At {low:g} they differ by {abs(lead(low)):.0%}.",
+        f"the starts, all rows from {by[high, full, False].share:.0%}, and all rows with noise added from "
+        f"{noisy.share:.0%}. At {low:g} single rows and all rows differ by {abs(lead(low)):.0%}.",
     )
 
 
@@ -285,11 +279,9 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
         "A batch of middle size generalises better.",
         "holds" if _middle_wins(compared.matched) else "does not hold here",
         f"At the same training loss of {compared.level:.2g}, and gentle rates, {compared.score_name} on rows held out "
-        "is "
-        f"{min(scores):.3f} to {max(scores):.3f} over all batch sizes. After equal epochs at one rate it goes from "
+        f"is {min(scores):.3f} to {max(scores):.3f} over all batch sizes. After equal epochs at one rate it goes from "
         f"{naive[0].score:.3f} to {naive[-1].score:.3f}, for their training losses differ: {naive[0].train_loss:.2g} "
-        "and "
-        f"{naive[-1].train_loss:.2g}.",
+        f"and {naive[-1].train_loss:.2g}.",
     )
     base = found.generalisation.baseline
     if base is not None:
@@ -299,10 +291,8 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
             "The net has three layers. No activation is named, and without one they are a single linear map.",
             "holds",
             f"Multiplied out, three layers without activations differ from one by {base.collapsed:.0e}. And here a "
-            "linear "
-            f"model does as well as the net with tanh: R² {base.linear:.3f} against {base.net:.3f} in {base.folds} "
-            "folds, "
-            f"a difference of {base.difference:+.3f} ± {base.error:.3f}.",
+            f"linear model does as well as the net with tanh: R² {base.linear:.3f} against {base.net:.3f} in "
+            f"{base.folds} folds, a difference of {base.difference:+.3f} ± {base.error:.3f}.",
         )
 
 
