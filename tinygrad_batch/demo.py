@@ -113,10 +113,8 @@ class Run:
         """
         for epoch in self.batches.epochs(self.epochs):
             losses: list[float] = []
-            rows: list[int] = []
             self.batch_losses.append(losses)
             for xb, yb in epoch:
-                rows.append(len(xb))
                 if epoch.number == self.epochs - 1 and not losses:
                     with capture() as self.trace:
                         losses.append(self.step(xb, yb))
@@ -127,7 +125,7 @@ class Run:
                 yield epoch.number
             held_out = self.test()
             self._check(held_out, f"the loss of the rows held out became {held_out} after epoch {epoch.number + 1}")
-            self.train_losses.append(float(np.average(losses, weights=rows)))
+            self.train_losses.append(epoch.mean(losses))
             self.test_losses.append(held_out)
 
     def _check(self, loss: float, message: str) -> None:

@@ -21,7 +21,7 @@ KNOWN = {
 def public():
     """Return every public function and class of the package and its public subpackages, by dotted name."""
     found = {}
-    for path in ("", ".nn", ".nn.init", ".optim", ".data", ".draw"):
+    for path in ("", ".nn", ".nn.init", ".optim", ".data", ".draw", ".batchlab"):
         module = importlib.import_module(f"tinygrad_batch{path}")
         names = getattr(module, "__all__", None) or [n for n in vars(module) if not n.startswith("_")]
         for name in names:

@@ -42,7 +42,10 @@ FLOORS = """
 """
 FLOOR = {name: number for number, line in enumerate(FLOORS.split("\n")) for name in line.split()}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-HEAVY = ["matplotlib", "scipy", "torch", "graphviz", "pygraphviz", "tqdm", "safetensors", "sklearn", "onnx", "numba"]
+HEAVY = [
+    *("matplotlib", "scipy", "torch", "graphviz", "pygraphviz", "tqdm", "safetensors", "sklearn", "onnx", "numba"),
+    *("pyarrow", "h5py", "zarr"),
+]
 
 
 def room(path):
