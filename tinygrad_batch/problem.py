@@ -230,7 +230,10 @@ def load_problem(
     activation: str = "tanh",
     seed: int = 0,
 ) -> Problem:
-    """Return a data set as a problem: a fifth to a quarter of the rows held out, and a small net.
+    """Return a data set as a problem: rows to train on, rows held out, and a small net.
+
+    A fifth of the rows is held out (a quarter of the digits). The synthetic data are 100 rows to train on, 1000 held
+    out, and noise of half a unit.
 
     Parameters
     ----------
@@ -242,6 +245,11 @@ def load_problem(
     seed : int
         For the split, and for synthetic data.
 
+    Raises
+    ------
+    ArgumentError, DataError
+        See `load` and `split`.
+
     Examples
     --------
     >>> load_problem("diabetes")
@@ -249,15 +257,18 @@ def load_problem(
     >>> load_problem("digits").x_test.shape
     (450, 64)
     """
-    dataset = load(data, target, features, seed)
-    held_out: float | int = {"diabetes": 89, "digits": 450}.get(data, 0.2)
+    if data == "synthetic":
+        dataset = make_regression(rows=1100, noise=0.5, seed=seed)
+    else:
+        dataset = load(data, target, features, seed)
+    held_out: float | int = {"diabetes": 89, "digits": 450, "synthetic": 1000}.get(data, 0.2)
     x, x_test, y, y_test = split(dataset, held_out, seed, classify=True)
     classes = y.ndim == 1
     outputs = int(max(y.max(), y_test.max())) + 1 if classes else y.shape[1]
     widths = layers or ((x.shape[1], 32, outputs) if classes else (x.shape[1], 15, 10, outputs))
     check_widths(widths, dataset.name, x.shape[1], outputs, classes)
     return Problem(
-        name=dataset.name,
+        name=data if data in BUNDLED else dataset.name,
         x=x,
         y=y,
         x_test=x_test,

@@ -20,6 +20,7 @@ from ..replay.threads import blas_libraries
 OUT_OF_MEMORY = "out of memory"
 BLAS_ROOM = 4 << 20  # bytes for what a BLAS library with threads allocates on its own
 MMAP_THRESHOLD = -3  # of mallopt(3)
+HEAP_ROOM, SMALL = 1 << 19, 1 << 15  # bytes that Python's own objects find free, so that a limit is one for arrays
 PR_SET_THP_DISABLE = 41  # of prctl(2)
 
 
@@ -110,7 +111,9 @@ def _work(function: Callable[[], Any], limit: int | None, warm_up: Callable[[], 
             library.set_num_threads(1)  # several threads take room for sharing out their work
         if warm_up is not None:
             warm_up()
-        give_back()
+        heap = [bytes(SMALL) for _ in range(HEAP_ROOM // SMALL)]
+        del heap
+        give_back(HEAP_ROOM)
         if limit is not None:
             import resource
 
@@ -143,11 +146,11 @@ def _read(source: int, timeout: float = 600.0) -> bytes:
         parts.append(part)
 
 
-def give_back() -> None:
-    """Give the system back what was freed."""
+def give_back(room: int = 0) -> None:
+    """Give the system back what was freed, but for some bytes at the end of the heap."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
+        libc.malloc_trim(ctypes.c_size_t(room))
 
 
 def status(name: str) -> int:

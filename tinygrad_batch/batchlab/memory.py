@@ -13,14 +13,15 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from .. import nn
+from ..accumulate import accumulate
 from ..calling import stand_in, wrap
 from ..capture import capture
+from ..data.orders import generator
 from ..errors import ArgumentError
 from ..memory import Price, format_bytes, price
 from ..optim import SGD
@@ -29,6 +30,8 @@ from ..problem import Problem
 from ..recompute import checkpoint_sequential
 from ..state import abstract, no_grad
 from . import child
+from .noise import row_gradients
+from .training import train
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -300,26 +303,30 @@ def _traced(step: Callable[..., Any], batch: Sequence[np.ndarray], rows: int) ->
 
 @dataclass(frozen=True, slots=True)
 class Accumulated:
-    """A batch cut into parts: how far the gradient is from that of the whole.
+    """A batch cut into parts: how far the gradient is from that of the whole, as a part of its length.
 
     Attributes
     ----------
     rows : int
     parts : tuple of int
         Rows of each.
-    mean_of_means, by_rows : float
-        The length of the error as a part of the length of the gradient: with the parts' mean gradients averaged, and
-        weighted by their rows.
+    by_rows : float
+        With the parts weighted by their rows, as `tinygrad_batch.accumulate` does.
+    mean_of_means : float
+        With the parts' mean gradients averaged: root mean square over orders of the rows.
+    mean_of_means_later : float
+        The same after some training, when the gradient of all rows is shorter and those of the rows still differ.
     """
 
     rows: int
     parts: tuple[int, ...]
-    mean_of_means: float
     by_rows: float
+    mean_of_means: float
+    mean_of_means_later: float
 
 
 def accumulation_errors(
-    problem: Problem, sizes: Sequence[int] = (177, 100, 64, 32), seed: int = 0
+    problem: Problem, sizes: Sequence[int] = (177, 100, 64, 32), *, epochs: float = 10, orders: int = 200, seed: int = 0
 ) -> list[Accumulated]:
     """Add up the gradients of parts of all rows, the last part being what is left, and compare with the whole.
 
@@ -328,28 +335,40 @@ def accumulation_errors(
     problem : Problem
     sizes : sequence of int
         Rows of a part.
+    epochs : float
+        Of training, before the second comparison of the mean of means.
+    orders : int
+        How often the rows are dealt out anew.
     seed : int
-        Of the net.
+        Of the net, and of the orders.
     """
-    model, loss_fn, rows = problem.build(seed), problem.loss_fn, problem.rows
+    start, loss_fn, rows = problem.build(seed), problem.loss_fn, problem.rows
+    trained = train(problem, min(16, rows), [0.05], [seed], epochs=epochs).ensemble
+    nets = [start] if trained is None else [start, trained.model(0)]
+    each = [row_gradients(net, loss_fn, problem.x, problem.y) for net in nets]
 
-    def gradient(start: int, stop: int) -> np.ndarray:
-        model.zero_grad()
-        loss_fn(model(problem.x[start:stop]), problem.y[start:stop]).backward()
-        return np.concatenate([p.grad.data.ravel() for p in model.parameters() if p.grad is not None])
+    def gradient(parts: int) -> np.ndarray:
+        start.zero_grad()
+        accumulate(start, loss_fn, problem.x, problem.y, micro_batches=parts)
+        return np.concatenate([p.grad.data.ravel() for p in start.parameters() if p.grad is not None])
 
-    whole = gradient(0, rows)
-    found = []
+    rng, found = generator(seed), []
+    shuffled = rng.permuted(np.tile(np.arange(rows), (orders, 1)), axis=1)
     for size in sizes:
-        if size >= rows:
-            continue
-        cuts = [*range(0, rows, size), rows]
-        parts = [gradient(start, stop) for start, stop in pairwise(cuts)]
-        counts = np.diff(cuts)
-        errors = (np.mean(parts, axis=0) - whole, counts @ np.array(parts) / rows - whole)
-        lengths = [float(np.linalg.norm(error) / np.linalg.norm(whole)) for error in errors]
-        found.append(Accumulated(rows, tuple(counts.tolist()), lengths[0], lengths[1]))
+        if size < rows:
+            counts = np.diff([*range(0, rows, size), rows])
+            share = np.repeat(1 / (len(counts) * counts), counts) - 1 / rows  # of a row, in its place, beyond its due
+            weights = np.empty((orders, rows))
+            np.put_along_axis(weights, shuffled, share[None], axis=1)
+            off = [_length(weights @ one) / _length(one.mean(0)) for one in each]
+            by_rows = _length(gradient(len(counts)) - each[0].mean(0)) / _length(each[0].mean(0))
+            found.append(Accumulated(rows, tuple(counts.tolist()), by_rows, off[0], off[-1]))
     return found
+
+
+def _length(vectors: np.ndarray) -> float:
+    """Return the length of a vector, or the root mean square of the lengths of several."""
+    return float(np.sqrt((vectors**2).sum(-1).mean()))
 
 
 def checkpoint_curve(
