@@ -167,7 +167,7 @@ def stack(models: Sequence[nn.Module]) -> nn.Module | None:
     Examples
     --------
     >>> net = stack([nn.Linear(10, 15, rng=seed) for seed in range(4)])
-    >>> net.weight.shape, net.bias.shape, net(np.zeros((20, 10))).shape
+    >>> net.weight.shape, net.bias.shape, net(np.zeros((4, 20, 10))).shape
     ((4, 10, 15), (4, 1, 15), (4, 20, 15))
     """
     first = models[0]

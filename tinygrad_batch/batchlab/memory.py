@@ -170,7 +170,7 @@ def largest_batch(
     >>> import tinygrad_batch as tb
     >>> model = tb.nn.Sequential(tb.nn.Linear(10, 15), tb.nn.Tanh(), tb.nn.Linear(15, 1))
     >>> largest_batch(model, tb.nn.MSELoss(), memory="512 MiB").rows
-    1677684
+    1597630
     """
     allowed = as_bytes(memory)
     batch = batch_like(model, loss_fn, like)

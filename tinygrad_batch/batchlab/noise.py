@@ -242,7 +242,7 @@ def fieller(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, floa
     --------
     >>> rng = np.random.default_rng(0)
     >>> ratio, low, high, sure = fieller(rng.normal(6, 1, 400), rng.normal(2, 1, 400))
-    >>> low < 3 < high, sure
+    >>> bool(low < 3 < high), sure
     (True, True)
     """
     count = len(numerator)

@@ -223,7 +223,7 @@ def predicted_escape(
     Examples
     --------
     >>> round(predicted_escape(0.01, 10, 3.36, 0.7, 100))
-    296
+    330
     """
     grown = rate * curvature
     noise = variance / batch_size * (rows - batch_size) / (rows - 1)

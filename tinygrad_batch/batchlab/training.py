@@ -200,7 +200,7 @@ def looks(last: int, factor: float) -> list[int]:
     Examples
     --------
     >>> looks(20, 1.5)
-    [1, 2, 3, 4, 6, 9, 14, 20]
+    [1, 2, 3, 4, 7, 10, 15, 20]
     """
     found, at = [], 1.0
     while round(at) < last:
