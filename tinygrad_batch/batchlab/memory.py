@@ -441,7 +441,7 @@ def memory_report(
     batch_sizes: Sequence[int | None],
     *,
     memory: int | str = "512 MiB",
-    many: Sequence[int] = (1_000, 10_000, 100_000),
+    many: Sequence[int] = (1_000, 20_000, 200_000),
     confirm: bool = False,
 ) -> MemoryReport:
     """Price a problem's training step for any batch size, and measure it for some.
