@@ -71,8 +71,8 @@ def render(data: Mapping[str, Any]) -> str:
     drawn = available()
     content = {
         "POLICY": (
-            f"default-src 'none'; style-src '{hash_of(style)}'; script-src '{hash_of(code)}'; "
-            "base-uri 'none'; form-action 'none'"
+            f"default-src 'none'; style-src '{hash_of(style)}'; script-src '{hash_of(code)}'; base-uri 'none'; "
+            "form-action 'none'"
         ),
         "TITLE": text(f"Why batches? {data['name']}"),
         "STYLE": style,
@@ -97,9 +97,8 @@ def render(data: Mapping[str, Any]) -> str:
 def _themes() -> str:
     dark = css(DARK)
     return (
-        f":root{{color-scheme:light;{css(LIGHT)}}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
+        f":root{{color-scheme:light;{css(LIGHT)}}}\n@media "
+        f"(prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n:root[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
     )
 
 
@@ -141,15 +140,9 @@ def _fact(name: str, *what: str) -> tuple[Html, Html]:
 
 def _footer(data: Mapping[str, Any]) -> Html:
     spent = sum(data.get("seconds", {}).values())
-    how = (
-        "thoroughly"
-        if data.get("thorough")
-        else "quickly, with few starts; with thorough=True the intervals are narrower"
-    )
+    how = "thoroughly" if data.get("thorough") else "quickly; a thorough comparison takes more starts"
     return element(
         "p",
         f"Measured in {words.seconds(spent)}, {how}. " if spent else "",
-        "Every number and every sentence with a number on this page is computed from the measurements. The page "
-        "loads nothing "
-        "from anywhere.",
+        "What came out is worked out from the measurements. The page loads nothing from anywhere.",
     )

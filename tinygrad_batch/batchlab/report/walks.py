@@ -23,8 +23,7 @@ TITLES = {
     "bowl": (
         "A bowl, three batch sizes",
         "A straight line through 100 points has two weights, so its loss can be drawn: the stronger the tint, the "
-        "higher. "
-        "Choose the clock, press Play, and see who leads.",
+        "higher. Choose the clock, press Play, and see who leads.",
     ),
     "saddle": (
         "A saddle, three batch sizes",
@@ -104,8 +103,8 @@ def walk(data: Mapping[str, Any], name: str, looks: Looks) -> Html:
     )
     inside = element(
         "div",
-        element("div", picture, _controls(name), class_="stage"),
-        element("div", _clock(name), _readout(each, rows, looks, name), element("div", class_="race"), class_="beside"),
+        element("div", picture, _controls(), class_="stage"),
+        element("div", _clock(name), _readout(each, rows, looks), element("div", class_="race"), class_="panel"),
         class_="walk",
         data_walk=name,
     )
@@ -163,7 +162,7 @@ def _axes(names: list[str]) -> Html:
     )
 
 
-def _controls(name: str) -> Html:
+def _controls() -> Html:
     return element(
         "div",
         element("button", "Play", type="button", class_="play"),
@@ -186,7 +185,7 @@ def _clock(name: str) -> Html:
     return element("fieldset", element("legend", "Clock"), *choices, class_="clock", hidden=True)
 
 
-def _readout(each: list[Way], rows: int, looks: Looks, name: str) -> Html:
+def _readout(each: list[Way], rows: int, looks: Looks) -> Html:
     head = element("tr", *[element("th", cell, scope="col") for cell in ("batch", "updates", "epochs", "loss")])
     lines = [
         element(

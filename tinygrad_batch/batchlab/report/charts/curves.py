@@ -79,10 +79,10 @@ def _by(clock: str, axis: str, runs: Sequence[_Run], rows: int, goal: float, loo
             plot.line(when, run.mean, look)
         for run in sorted(runs, key=lambda run: -ends[run.arrival.size]):
             look, end = looks.of(run.arrival.size, rows), ends[run.arrival.size]
-            if run.arrival.arrived:
+            if run.arrival.arrived and end > 0:
                 plot.dot(end, goal, look, size=8)
                 plot.label(end, goal, words.count(run.arrival.size), look, BELOW)
-            else:
+            elif not run.arrival.arrived:
                 plot.label(run.when(clock)[-1], run.mean[-1], f"{words.count(run.arrival.size)} (never)", look)
 
     write = words.seconds if clock == "seconds" else words.number

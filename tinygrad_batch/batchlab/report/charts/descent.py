@@ -46,7 +46,7 @@ def _cost(
     predicted: Callable[[float], float] | None = None,
     borders: tuple[float, float] | None = None,
 ) -> Html:
-    there = [one for one in found if one.arrived]
+    there = [one for one in found if one.arrived and one.updates]
     if len(there) < 2:
         return Html("")
     cost: Callable[[Arrival], float] = lambda one: getattr(one, clock)
@@ -67,11 +67,11 @@ def _cost(
             plot.guide([one.size for one in there], [cost(one) for one in there], "rule", dashed=False)
         for one in sorted(found, key=lambda one: one.compared):
             look = looks.of(one.size, rows) if one.compared else PLAIN
-            if one.arrived:
+            if one in there:
                 plot.dot(one.size, cost(one), look, size=8 if one.compared else 5.5)
                 if one.compared or one is fewest:
                     plot.label(one.size, cost(one), write(cost(one)), look)
-            else:
+            elif not one.arrived:
                 plot.beyond(one.size, high * room**0.4, look.colour)
         if clock == "seconds":
             plot.axes.plot(
@@ -92,7 +92,7 @@ def _regimes(plot: Plot, borders: tuple[float, float]) -> None:
     edges = [left, *inside, right]
     for name, start, stop in zip(("full return", "diminishing", "no return"), edges, edges[1:], strict=False):
         if math.log(stop / start) / math.log(right / left) > 0.18:
-            plot.note(math.sqrt(start * stop), top, name, ha="center", va="top", fontsize=10)
+            plot.note(math.sqrt(start * stop), top, name, ha="center", va="top", fontsize=10.5)
 
 
 def rates(data: Mapping[str, Any], looks: Looks) -> Html:
@@ -187,8 +187,7 @@ def floors(found: Mapping[str, Any]) -> Html:
 
     said = (
         f"It grows with the power {words.number(found['power'], 2)} of rate / B where batches are drawn afresh from "
-        f"all "
-        f"rows; in shuffled epochs with {words.number(found['power_shuffled'], 2)}."
+        f"all rows; in shuffled epochs with {words.number(found['power_shuffled'], 2)}."
     )
     return chart("floors", "Where a constant rate ends", said, paint)
 
@@ -212,7 +211,8 @@ def summed(found: Sequence[Mapping[str, Any]], rows: int) -> Html:
             plot.line([size for size, _ in there], [loss for _, loss in there], look)
             for size, loss in there:
                 plot.dot(size, loss, look)
-            plot.label(*there[-1], name, look)
+            if there:
+                plot.label(*there[-1], name, look)
         for one in found:
             if one["sum_loss"] is None:
                 plot.beyond(one["batch_size"], foot, total.colour)

@@ -61,7 +61,7 @@ def scales(scales: Sequence[Mapping[str, Any]], rows: int, compared: Sequence[in
             one = looks.of(size, rows)
             plot.guide([-0.5, len(scales) - 0.1], [size, size], one.colour)
             plot.note(
-                len(scales) - 0.1, size, words.batch(size, rows), one.colour, ha="right", va="bottom", fontsize=10
+                len(scales) - 0.1, size, words.batch(size, rows), one.colour, ha="right", va="bottom", fontsize=10.5
             )
         for place, scale in enumerate(scales):
             if scale["measurable"]:

@@ -25,8 +25,7 @@ def escapes(found: Sequence[Mapping[str, Any]], looks: Looks, by: str) -> Html:
 
     def paint(plot: Plot) -> None:
         each = [looks.of(one["batch_size"], rows) for one in found]
-        names = [words.count(one["batch_size"]) if one["batch_size"] < rows else f"all {rows}" for one in found]
-        plot.slots(names, each)
+        _across_sizes(plot, found, rows, looks)
         low, high = min(ends), max([*ends, *never])
         plot.up(f"{by} until the walk had left", low / 2, high * (4 if never else 2))
         for place, (one, look) in enumerate(zip(found, each, strict=True)):
@@ -69,7 +68,7 @@ def stuck(groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], looks: Look
                 plot.line([0, share], [y, y], Look(look.colour, look.mark, ()), width=1.2)
                 plot.dot(share, y, look)
                 name = words.count(one["batch_size"]) if one["batch_size"] < rows else "all"
-                plot.note(share + 0.03, y, f"{name}: {one['stuck']} of {one['starts']}", look.colour, fontsize=10)
+                plot.note(share + 0.03, y, f"{name}: {one['stuck']} of {one['starts']}", look.colour, fontsize=10.5)
 
     said = "; ".join(
         f"{name}: "
@@ -112,8 +111,9 @@ def shares(found: Sequence[Mapping[str, Any]], looks: Looks) -> Html:
             plot.label(cells[-1][0] * shift, cells[-1][1], name, look)
 
     said = [
-        f"rate {words.number(one['rate'])}, {words.batch(one['batch_size'], rows)}"
-        f"{' with noise added' if one['noise'] else ''}: {words.percent(one['share'])}"
+        f"rate {words.number(one['rate'])}, "
+        f"{words.batch(one['batch_size'], rows)}{' with noise added' if one['noise'] else ''}: "
+        f"{words.percent(one['share'])}"
         for one in found
     ]
     return chart("minima-shares", "Who found the lowest minimum", words.capital("; ".join(said)) + ".", paint)

@@ -21,7 +21,7 @@ from ..svg import inline
 from .labels import ASIDE, place
 
 WIDTH, HEIGHT = 400, 270  # in units of the picture, which are about pixels
-SIZE = 11.5  # of letters
+SIZE = 12.0  # of letters
 LETTER = 0.61 * SIZE  # about how wide one is
 TOP, BOTTOM, RIGHT = 25, 40, 18
 SETTINGS: Any = {

@@ -25,8 +25,7 @@ def claims(said: Sequence[Mapping[str, Any]]) -> Section:
         short="Folklore",
         question="What does the folklore say?",
         asked="Sentences that are often heard about batches, and what the numbers on this page say to each. Another "
-        "net and "
-        "other data may answer otherwise.",
+        "net and other data may answer otherwise.",
         guess=None,
         body=element("ol", *[_claim(one) for one in said], class_="claims"),
         found=f"Of {words.plural(len(said), 'sentence')} {words.listed(parts)}.",

@@ -40,8 +40,8 @@ def descent(data: Mapping[str, Any], looks: Looks) -> Section:
         "brought it there in the fewest updates: several were tried. So nobody wins by a rate that happens to suit. "
         f"Each was run from {words.plural(seeds, 'start')} that had no part in choosing its rate.",
         guess=(
-            f"{words.capital(words.batch(ends[0].size, rows))} or {words.batch(ends[-1].size, rows)} at a time: who is "
-            "at the goal first?",
+            f"{words.capital(words.batch(ends[0].size, rows))} or {words.batch(ends[-1].size, rows)} at a time: who "
+            "is at the goal first?",
             _firsts(there, rows),
         ),
         body=join(
@@ -116,11 +116,11 @@ def _costs(data: Mapping[str, Any], there: Sequence[Arrival], looks: Looks) -> H
         said = text("Too few batch sizes reached the goal to fit a law.")
     else:
         low, high = regimes(rule)
-        law_text = join(["S = S", element("sub", "min"), " (1 + B", element("sub", "crit"), " / B)"])
+        formula = join(["S = S", element("sub", "min"), " (1 + B", element("sub", "crit"), " / B)"])
         said = join(
             [
                 "The dashed line is the law ",
-                law_text,
+                formula,
                 f", which fits to {words.percent(rule.misfit)}. However large the batch, it takes "
                 f"{words.count(rule.least_updates)} updates; however small, {words.count(rule.least_rows)} rows. The "
                 f"critical batch is {words.number(rule.critical, 2)} rows ({words.number(rule.low, 2)} to "
@@ -170,8 +170,8 @@ def _rates(data: Mapping[str, Any], looks: Looks) -> Html:
                 ),
                 figure(
                     "Rows and rate times the same number",
-                    "After equal epochs, how far is the loss from that without the factor? With even batches, and with "
-                    "a short one at the end of each epoch.",
+                    "After equal epochs, how far is the loss from that without the factor? With even batches, and "
+                    "with a short one at the end of each epoch.",
                     linear_rule(found["linear_scaling"]),
                 ),
             ),
@@ -217,10 +217,8 @@ def _floors(found: Mapping[str, Any]) -> Html:
     said = (
         "Rows contradict each other at the best place, so with a constant rate a training goes on trembling above it: "
         f"with the power {words.number(ends['power'], 2)} of rate / B where each batch is drawn afresh (theory: 1, "
-        f"dashed), "
-        f"and {words.number(ends['power_shuffled'], 2)} in shuffled epochs (theory: 2). "
-        f"Single rows at a rate of {words.number(ends['rate'])} end {words.number(ends['constant'], 2)} above the "
-        f"least loss"
+        f"dashed), and {words.number(ends['power_shuffled'], 2)} in shuffled epochs (theory: 2). Single rows at a rate "
+        f"of {words.number(ends['rate'])} end {words.number(ends['constant'], 2)} above the least loss"
     )
     said += (
         f"; let the rate fall to 0, and it is {words.number(ends['decaying'], 2)}."
@@ -250,12 +248,11 @@ def _sums(away: Sequence[Mapping[str, Any]], sums: Sequence[Mapping[str, Any]]) 
         return ""
     said = "With the sum of a batch’s losses instead of their mean, a step is B times as long. "
     if not away:
-        return said + "At this rate nothing ran away; the sum merely walked faster."
+        return said + "At this rate nothing ran away."
     calm = not any(one["mean_diverged"] for one in sums)
     return said + (
         f"At one rate for all, {words.number(away[0]['rate'])}, trainings with the sum run away from "
-        f"{away[0]['batch_size']:,} "
-        f"rows on{'; with the mean none does' if calm else ''}."
+        f"{away[0]['batch_size']:,} rows on{'; with the mean none does' if calm else ''}."
     )
 
 

@@ -25,15 +25,13 @@ def generalisation(data: Mapping[str, Any], looks: Looks) -> Section:
         short="New rows",
         question="Who does better on rows never seen?",
         asked=f"{data['held_out_rows']:,} rows were held out. To compare fairly, every net is looked at where its "
-        f"loss on "
-        f"the other rows first was {level}, with a rate {slower} times slower than the best, so that the noise of "
-        f"large "
-        f"steps is not taken for an effect of the batch. Then the same in three other ways. Each has "
+        f"loss on the other rows first was {level}, with a rate {slower} times slower than the best, so that the "
+        "noise of large steps is not taken for an effect of the batch. Then the same in three other ways. Each has "
         f"{found['seeds']} starts.",
         guess=(
-            "Two nets have the same loss on the rows they learned from. One saw single rows, one all rows at once. "
-            "Which "
-            "does better on new rows?",
+            "Two nets have the same loss on the rows they learned from. One saw "
+            f"{words.batch(found['matched'][0]['batch_size'], rows)} at a time, the other "
+            f"{words.batch(found['matched'][-1]['batch_size'], rows)}. Which does better on new rows?",
             _found(found, rows),
         ),
         body=join(
@@ -54,8 +52,8 @@ def generalisation(data: Mapping[str, Any], looks: Looks) -> Section:
         ),
         found=_found(found, rows),
         limits="One data set and a small net. Where several sizes are compared, one interval in twenty misses by "
-        "chance. What small batches do for the generalisation of large nets is a question that "
-        "these numbers do not answer.",
+        "chance. What small batches do for the generalisation of large nets is a question that these numbers do not "
+        "answer.",
         tables=tuple(
             _table(caption, found["score_name"], found[key], rows, looks)
             for key, caption in (
@@ -144,13 +142,11 @@ def _naive(found: Mapping[str, Any], rows: int) -> str:
         return ""
     best, worst = max(cells, key=lambda one: one["score"]), min(cells, key=lambda one: one["score"])
     return (
-        f"After {words.number(found['epochs'])} epochs at one rate, {words.batch(best['batch_size'], rows)} at a "
-        f"time do best "
-        f"({words.fixed(best['score'])}) and {words.batch(worst['batch_size'], rows)} worst "
-        f"({words.fixed(worst['score'])}). But "
-        f"their losses on the rows to train on are {words.number(best['train_loss'])} and "
-        f"{words.number(worst['train_loss'])}: "
-        "this compares how far they have come, not what they have found."
+        f"After {words.number(found['epochs'])} epochs at one rate, {words.batch(best['batch_size'], rows)} at a time "
+        f"do best ({words.fixed(best['score'])}) and {words.batch(worst['batch_size'], rows)} worst "
+        f"({words.fixed(worst['score'])}). But their losses on the rows to train on are "
+        f"{words.number(best['train_loss'])} and {words.number(worst['train_loss'])}: this compares how far they have "
+        "come, not what they have found."
     )
 
 
@@ -161,13 +157,10 @@ def _sharp(found: Mapping[str, Any], rows: int) -> str:
     flat, sharp = min(cells, key=lambda one: one["sharpness"]), max(cells, key=lambda one: one["sharpness"])
     best = max(cells, key=lambda one: one["score"])
     said = (
-        "It is said that small batches end in flat valleys, and that flat valleys do better on new rows. At slow "
-        "rates the "
-        f"flattest place is that of {words.batch(flat['batch_size'], rows)} ({words.number(flat['sharpness'])}), the "
-        f"sharpest that "
-        f"of {words.batch(sharp['batch_size'], rows)} ({words.number(sharp['sharpness'])}), and the best on new rows "
-        f"that of "
-        f"{words.batch(best['batch_size'], rows)}. "
+        "It is said that small batches end in flat valleys, and that flat valleys do better on new rows. At slow rates "
+        f"the flattest place is that of {words.batch(flat['batch_size'], rows)} ({words.number(flat['sharpness'])}), "
+        f"the sharpest that of {words.batch(sharp['batch_size'], rows)} ({words.number(sharp['sharpness'])}), and the "
+        f"best on new rows that of {words.batch(best['batch_size'], rows)}. "
     )
     if sharp["sharpness"] < ALIKE * flat["sharpness"]:
         return said + "The places are about as sharp as one another, so sharpness explains nothing here."
@@ -185,8 +178,7 @@ def _baseline(found: Mapping[str, Any] | None) -> str:
     return (
         f"A line of comparison: a linear model has an R² of {words.fixed(found['linear'])} on rows held out, the net "
         f"{words.fixed(found['net'])} ({found['folds']} folds). The net less the line is "
-        f"{words.fixed(found['difference'])} ± "
-        f"{words.fixed(found['error'])}, {told}."
+        f"{words.fixed(found['difference'])} ± {words.fixed(found['error'])}, {told}."
     )
 
 

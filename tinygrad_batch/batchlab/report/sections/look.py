@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....memory import format_bytes
 from .. import words
-from ..html import Html, element, join
+from ..html import Html, element
 from ..looks import Looks
 from ..parts import table
 from ..reading import Arrival, arrivals, off_by
@@ -18,7 +18,7 @@ Column = tuple[str, dict[int, str]]
 def look(data: Mapping[str, Any], looks: Looks) -> Html:
     """Return the advice and the summary."""
     head, rows = summary(data, looks)
-    parts = [_advice(data["advice"], data["rows"])] if data.get("advice") else []
+    parts = [_advice(data["advice"])] if data.get("advice") else []
     if len(head) > 1:
         caption = "One row for each batch size"
         if data.get("descent"):
@@ -34,7 +34,7 @@ def look(data: Mapping[str, Any], looks: Looks) -> Html:
     )
 
 
-def _advice(advice: Mapping[str, Any], rows: int) -> Html:
+def _advice(advice: Mapping[str, Any]) -> Html:
     reasons = []
     for reason in advice["reasons"]:
         lead, colon, rest = reason.partition(":")
@@ -114,5 +114,5 @@ def _held_out(data: Mapping[str, Any]) -> list[Column]:
 
 def legend(data: Mapping[str, Any], looks: Looks) -> Html:
     """Return how each batch size looks."""
-    chips: Sequence[str] = [element("li", looks.chip(size, data["rows"])) for size in data["batch_sizes"]]
-    return join([element("ul", *chips, class_="legend", aria_label="Batch sizes compared")])
+    chips = [element("li", looks.chip(size, data["rows"])) for size in data["batch_sizes"]]
+    return element("ul", *chips, class_="legend", aria_label="Batch sizes compared")

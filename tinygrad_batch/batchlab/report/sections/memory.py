@@ -42,9 +42,9 @@ def memory(data: Mapping[str, Any], looks: Looks) -> Section:
                 charts(
                     figure(
                         "Bytes of one step",
-                        "Lines are priced. Squares are what NumPy allocated (tracemalloc), diamonds what a process had "
-                        "resident. The triangle is the largest batch; its limit counts the batch and the parameters, "
-                        "too.",
+                        "Lines are priced. Squares are what NumPy allocated (tracemalloc), diamonds what a process "
+                        "had resident. The triangle is the largest batch; its limit counts the batch and the "
+                        "parameters, too.",
                         bytes_against_rows(found),
                     ),
                     figure(

@@ -23,10 +23,9 @@ def minima(data: Mapping[str, Any], looks: Looks) -> Section:
         name="minima",
         short="Minima",
         question="Who gets caught in a local minimum?",
-        asked="A sine looks for the frequency of another. Its loss has a local minimum every few tenths, and one "
-        "that is "
-        "the lowest. From many starts, walks were made with several batch sizes and rates, and those that ended at the "
-        "right frequency were counted.",
+        asked="A sine looks for the frequency of another. Its loss has a local minimum every few tenths, and one that "
+        "is the lowest. From many starts, walks were made with several batch sizes and rates, and those that ended at "
+        "the right frequency were counted.",
         guess=("Does the noise of a small batch carry a walk out of the wrong valley?", _guess(found)),
         body=join(
             [
@@ -34,8 +33,8 @@ def minima(data: Mapping[str, Any], looks: Looks) -> Section:
                 beside(
                     figure(
                         "Who found the lowest minimum",
-                        "Shares of the starts with 95% intervals. “All + noise” is the full batch with noise added, as "
-                        "strong as that of single rows.",
+                        "Shares of the starts with 95% intervals. “All + noise” is the full batch with noise added, "
+                        "as strong as that of single rows.",
                         shares(found, looks),
                     ),
                     _noise(found),
@@ -43,8 +42,8 @@ def minima(data: Mapping[str, Any], looks: Looks) -> Section:
             ]
         ),
         found=_found(found),
-        limits="One parameter and one kind of valley. It shows that noise can do this, not that it does so in a "
-        "large net.",
+        limits="One parameter and one kind of valley. It shows that noise can do this, not that it does so in a large "
+        "net.",
         tables=(
             table(
                 "Share of the starts that found the lowest minimum",
@@ -104,9 +103,8 @@ def _found(found: Shares) -> str:
 def _said(pair: tuple[Mapping[str, Any], Mapping[str, Any]]) -> str:
     small, large = pair
     return (
-        f"at a rate of {words.number(small['rate'])}, batches of {words.plural(small['batch_size'], 'row')} found "
-        f"the lowest "
-        f"minimum from {words.percent(small['share'])} of the starts, and all rows at once from "
+        f"at a rate of {words.number(small['rate'])}, batches of {words.plural(small['batch_size'], 'row')} found the "
+        f"lowest minimum from {words.percent(small['share'])} of the starts, and all rows at once from "
         f"{words.percent(large['share'])}"
     )
 
@@ -119,10 +117,10 @@ def _guess(found: Shares) -> str:
     if len(better) == len(pairs):
         return "Here it does, at every rate that was tried."
     return (
-        f"It depends on the rate. Here it does at "
+        "It depends on the rate. Here it does at "
         f"{words.listed([words.number(pair[0]['rate']) for pair in better], 'or')}, and not at "
         f"{words.listed([words.number(pair[0]['rate']) for pair in pairs if pair not in better], 'or')}: noise works "
-        f"through the rate."
+        "through the rate."
     )
 
 

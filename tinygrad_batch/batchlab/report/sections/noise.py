@@ -39,8 +39,7 @@ def noise(data: Mapping[str, Any], looks: Looks) -> Section:
                     figure(
                         "When are there enough rows?",
                         "Squares with 95% intervals: the noise scale, from pairs of batches. Circles: the same from "
-                        "all "
-                        "rows. An open arrow: it could not be measured, and lies somewhere above.",
+                        "all rows. An open arrow: it could not be measured, and lies somewhere above.",
                         scales(found["scales"], rows, compared, looks),
                     ),
                 ),
@@ -95,8 +94,8 @@ def _guess(variances: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
     factor, gain = b["batch_size"] / a["batch_size"], a["relative_error"] / b["relative_error"]
     return (
         "One batch has four times the rows of another. How much closer is its slope?",
-        f"About twice: an error of a mean falls with the square root. Measured: {words.number(factor)} times the rows, "
-        f"from {words.plural(a['batch_size'], 'row')} to {b['batch_size']:,}, and the error falls from "
+        f"About twice: an error of a mean falls with the square root. Measured: {words.number(factor)} times the "
+        f"rows, from {words.plural(a['batch_size'], 'row')} to {b['batch_size']:,}, and the error falls from "
         f"{off_by(a)} to {off_by(b)}, {words.times(gain)} smaller.",
     )
 

@@ -24,10 +24,8 @@ def saddles(data: Mapping[str, Any], looks: Looks) -> Section:
         short="Saddles",
         question="Who gets stuck at a saddle?",
         asked="At a saddle the slope is zero, and yet there is a way down. Two hidden units that do the same are as "
-        "good "
-        "as one, and the best net of one unit, doubled, stands on such a place. Walks with several batch sizes were "
-        "put "
-        "exactly there. A walk has left when its loss is half way down to the best that was found.",
+        "good as one, and the best net of one unit, doubled, stands on such a place. Walks with several batch sizes "
+        "were put exactly there. A walk has left when its loss is half way down to the best that was found.",
         guess=(
             "A walk begins exactly on a saddle, where the slope of all rows is zero. Which batch sizes leave?",
             _found(left),
@@ -44,7 +42,7 @@ def saddles(data: Mapping[str, Any], looks: Looks) -> Section:
                 beside(
                     figure(
                         "Stuck from random starts",
-                        "A net with units to spare, and two that have hardly any.",
+                        "A net with units to spare, and nets of few.",
                         stuck(groups, looks),
                     ),
                     _random(groups),
@@ -74,7 +72,7 @@ def _found(left: Sequence[Mapping[str, Any]]) -> str:
     said += "".join(f", {size} after {epochs}" for size, epochs in others)
     if not stay:
         return f"{said}; so every batch size left."
-    never = [f"{words.batch(one['batch_size'], rows)} never did in {words.count(one['most_epochs'])}" for one in stay]
+    never = [f"{words.batch(one['batch_size'], rows)} never did, in {one['most_epochs']:,} epochs" for one in stay]
     return f"{said}; {words.listed(never)}."
 
 
@@ -106,12 +104,12 @@ def _push(double: Mapping[str, Any]) -> str:
 
 
 def _theory(times: Sequence[Mapping[str, Any]]) -> str:
-    if not times:
+    off = [abs(one["measured"] / one["predicted"] - 1) for one in times if one["measured"] is not None]
+    if not off:
         return ""
-    worst = max(abs(one["measured"] / one["predicted"] - 1) for one in times)
     return (
         "The time can be told beforehand. On a mountain pass with noise of known strength, medians of many walks were "
-        f"within {words.percent(worst)} of what linear theory says."
+        f"within {words.percent(max(off))} of what linear theory says."
     )
 
 
