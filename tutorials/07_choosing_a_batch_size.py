@@ -175,7 +175,7 @@ assert min(epochs, key=epochs.get) in (1, 4)
 tried = 2.0 ** np.arange(-7, 2)
 after = {}
 for size in (4, 16, 64, 256):
-    curves = batchlab.train(problem, size, tried, seeds=[0, 1], epochs=3, look_every=1e9)
+    curves = batchlab.train(problem, size, tried, seeds=[0, 1], epochs=3, look_every=None)
     after[size] = curves.loss[-1].mean(axis=0)
 
 print("rate    ", *(f"{rate:7.4f}" for rate in tried))
@@ -218,7 +218,7 @@ assert after[256].min() > 3 * after[16].min()
 
 # %%
 start = problem.build(0)
-trained = batchlab.train(problem, 4, [0.01], seeds=[0], epochs=10, look_every=1e9).ensemble.model(0)
+trained = batchlab.train(problem, 4, [0.01], seeds=[0], epochs=10, look_every=None).ensemble.model(0)
 for name, model in {"at the start": start, "after training": trained}.items():
     curvature = batchlab.sharpness(model, problem.loss_fn, problem.x, problem.y)
     print(f"{name:<15} curvature {curvature:.2f}, so rates up to {2 / curvature:.2f}")
@@ -243,7 +243,7 @@ assert 0.8 < limits[1] < limits[0] < 2.5
 # %%
 right = {}
 for size in (16, None):
-    curves = batchlab.train(problem, size, [0.1], seeds=range(3), epochs=20, held_out=True, look_every=1e9)
+    curves = batchlab.train(problem, size, [0.1], seeds=range(3), epochs=20, held_out=True, look_every=None)
     loss, right[size] = curves.loss[-1].mean(), curves.score[-1].mean()
     print(f"{size or 'all':>3} rows: {right[size]:.1%} right; loss on the rows it learned from {loss:.2f}")
 
@@ -264,8 +264,7 @@ for size in (1, 16, None):
     curves = batchlab.train(
         problem, size, [rate], seeds=range(3), updates=20_000, goal=0.2, held_out=True, look_every=1.1
     )
-    stops = curves.reached(0.2)[:, 0]
-    scores[size] = [curves.at(stop, "score")[seed, 0] for seed, stop in enumerate(stops)]
+    scores[size] = curves.where(0.2, "score")[:, 0]
     print(f"{size or 'all':>3} rows: {np.mean(scores[size]):.1%} right, three runs:", np.round(scores[size], 3))
 
 # %% tags=["remove-cell"]

@@ -146,7 +146,7 @@ def net_is_better(d):
     ("change", "says"),
     [
         (None, "All 353 rows fit at once"),
-        (fits, "The 353 rows do not fit at once: 537 MB hold a step with 100 of them"),
+        (fits, "The 353 rows do not fit at once: 512 MiB hold a step with 100 of them"),
         (confirmed, "Under that limit a process did the step"),
         (even_parts, "a plain mean does as well"),
         (None, "as the law of averages says"),

@@ -121,4 +121,6 @@ def test_how_long_is_said_once(problem, options):
 
 
 def test_a_step_takes_time(problem):
-    assert 1e-6 < seconds_of_a_step(problem, 32, budget=0.01) < 1
+    found = seconds_of_a_step(problem, [32, None], budget=0.01)
+    assert list(found) == [32, problem.rows]
+    assert all(1e-6 < seconds < 1 for seconds in found.values())

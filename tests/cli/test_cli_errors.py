@@ -1,7 +1,7 @@
 """Each kind of bad input: one line that says what is wrong and what to do, and exit code 2."""
 
-import sys
 import os
+import sys
 
 import numpy as np
 import pytest

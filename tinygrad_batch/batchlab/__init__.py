@@ -21,11 +21,11 @@ from .generalisation import generalisation, linear_baseline
 from .landscapes import Surface, scenes, walk
 from .memory import LargestBatch, accumulation_errors, checkpoint_curve, largest_batch, measure, memory_report
 from .minima import frequency_fit
-from .noise import NoiseScale, gradient_noise, noise_scale, row_gradients
+from .noise import NoiseScale, gradient_noise, noise_scale, row_gradients, variances
 from .saddles import doubled_unit, escape_times, narrow_nets, random_starts, symmetric_starts
 from .scaling import Law, Scaling, fit_law, scaling, tune
 from .sharpness import sharpness
-from .training import Curves, train
+from .training import Curves, seconds_of_a_step, train
 
 __all__ = [
     "Advice",
@@ -62,11 +62,13 @@ __all__ = [
     "row_gradients",
     "scaling",
     "scenes",
+    "seconds_of_a_step",
     "sharpness",
     "stack",
     "summed_loss",
     "symmetric_starts",
     "train",
     "tune",
+    "variances",
     "walk",
 ]

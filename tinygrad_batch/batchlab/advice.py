@@ -10,12 +10,13 @@ import numpy as np
 
 from .. import nn
 from ..errors import ArgumentError
-from ..memory import format_bytes
 from ..problem import Problem
-from .memory import as_bytes, largest_batch
+from . import words
+from .memory import as_bytes, in_words, largest_batch
 from .scaling import Scaling, scaling
 
 FLAT = 1.3  # rows to the goal, by the fewest, that still count as the same
+TIE = 1.1  # times to the goal, by the least, of which one cannot say which is shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +122,17 @@ def advice(problem: Problem, found: Scaling, memory: int | str = "512 MiB") -> A
     fastest = min(seconds, key=seconds.__getitem__)
     fitting = [size for size in seconds if size <= largest]
     if not fitting:
-        room = format_bytes(as_bytes(memory))
+        room = in_words(as_bytes(memory))
         raise ArgumentError(
             f"{largest} rows fit into {room}, and the smallest batch that was tried has {min(seconds)}",
             "Try smaller batches, or accumulate gradients over micro-batches",
         )
-    best = min(fitting, key=seconds.__getitem__)
+    quickest = min(seconds[size] for size in fitting)
+    best = min(size for size in fitting if seconds[size] <= TIE * quickest)
     return Advice(
         batch_size=best,
         rate=next(one.rate for one in arrived if one.batch_size == best),
-        reasons=_reasons(problem, found, memory, largest, flat, fastest, best, seconds),
+        reasons=_reasons(problem, found, memory, largest, flat, best, seconds),
         largest=largest,
         flat=(min(flat), max(flat)),
         fastest=fastest,
@@ -144,24 +146,23 @@ def _reasons(
     memory: int | str,
     largest: int,
     flat: Sequence[int],
-    fastest: int,
     best: int,
     seconds: dict[int, float],
 ) -> tuple[str, str, str]:
-    room = format_bytes(as_bytes(memory))
+    room = in_words(as_bytes(memory))
     everything = " (all rows at once would fit)" if largest >= problem.rows else ""
     fits = f"Memory: up to {largest:,} rows fit into {room}{everything}."
     span = f"{min(flat)}" if min(flat) == max(flat) else f"{min(flat)} to {max(flat)}"
     critical = f", and the critical size is about {found.law.critical:.0f}" if found.law is not None else ""
     rows = f"Rows: batches of {span} see about equally few rows on the way to a loss of {found.goal:.3g}{critical}."
-    slowest = max(seconds, key=seconds.__getitem__)
+    slowest, fastest = (pick(seconds, key=seconds.__getitem__) for pick in (max, min))
+    duration = words.seconds(seconds[best])
     time = (
-        f"Time: {best} is there in {_duration(seconds[best])} on this machine, "
-        f"{seconds[slowest] / seconds[best]:.1f} times as fast as {slowest}"
-        + ("." if best == fastest else f"; {fastest} would be faster, and does not fit.")
+        f"Time: {words.batch(best, problem.rows)} at a time get there in {duration} on this machine, "
+        f"{words.times(seconds[slowest] / seconds[best])} as fast as {words.batch(slowest, problem.rows)}"
     )
-    return fits, rows, time
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    if fastest > largest:
+        time += f"; {fastest:,} would be faster, and do not fit"
+    elif fastest != best:
+        time += f"; {fastest:,} are as fast, as far as can be told"
+    return fits, rows, f"{time}."

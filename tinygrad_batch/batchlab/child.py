@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import select
@@ -20,7 +21,8 @@ from ..replay.threads import blas_libraries
 OUT_OF_MEMORY = "out of memory"
 BLAS_ROOM = 4 << 20  # bytes for what a BLAS library with threads allocates on its own
 MMAP_THRESHOLD = -3  # of mallopt(3)
-HEAP_ROOM, SMALL = 1 << 19, 1 << 15  # bytes that Python's own objects find free, so that a limit is one for arrays
+MAPPED = 1 << 16  # bytes from which on an array is mapped by itself
+LARGEST_GAP = 1 << 30  # bytes
 PR_SET_THP_DISABLE = 41  # of prctl(2)
 
 
@@ -103,7 +105,7 @@ def _work(function: Callable[[], Any], limit: int | None, warm_up: Callable[[], 
     try:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # glibc: every large array is mapped by itself, and freeing it gives it back
-            libc.mallopt(MMAP_THRESHOLD, 1 << 16)
+            libc.mallopt(MMAP_THRESHOLD, MAPPED)
         if hasattr(libc, "prctl"):  # Linux: pages of 2 MB would round up what is resident
             libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
         libraries = blas_libraries()
@@ -111,16 +113,21 @@ def _work(function: Callable[[], Any], limit: int | None, warm_up: Callable[[], 
             library.set_num_threads(1)  # several threads take room for sharing out their work
         if warm_up is not None:
             warm_up()
-        heap = [bytes(SMALL) for _ in range(HEAP_ROOM // SMALL)]
-        del heap
-        give_back(HEAP_ROOM)
+        gc.collect()  # what is let go after the limit is set would come on top of it
+        give_back()
+        _close_gaps(libc)
+        # Room for Python's own objects, with walls in it, so that no array fits.
+        room = [(bytes(MAPPED // 2), bytes(1000)) for _ in range(16)]
+        walls = [wall for _, wall in room]
+        del room
         if limit is not None:
             import resource
 
-            most = status("VmSize") + limit + (0 if libraries else BLAS_ROOM)
-            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            most = status("VmData") + limit + (0 if libraries else BLAS_ROOM)
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))  # also of what malloc has only reserved so far
         try:
             answer = ["done", function()]
+            del walls
         except MemoryError:
             answer = ["done", OUT_OF_MEMORY]
         os.write(out, json.dumps(answer).encode())
@@ -146,15 +153,34 @@ def _read(source: int, timeout: float = 600.0) -> bytes:
         parts.append(part)
 
 
-def give_back(room: int = 0) -> None:
-    """Give the system back what was freed, but for some bytes at the end of the heap."""
+def _close_gaps(libc: ctypes.CDLL) -> None:
+    """Take every gap in the heap that an array could go to, for good.
+
+    What the copied process has freed is its own until the end; arrays that went there would take nothing from the
+    system, and so be neither limited nor counted.
+    """
+    if not hasattr(libc, "sbrk"):
+        return
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    libc.sbrk.argtypes, libc.sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    end, size = libc.sbrk(0) or 0, LARGEST_GAP
+    while size >= MAPPED:
+        block = libc.malloc(size)
+        if not block or block > end:  # not from the heap: there is no gap of this size left
+            libc.free(block)
+            size //= 2
+
+
+def give_back() -> None:
+    """Give the system back what was freed."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(ctypes.c_size_t(room))
+        libc.malloc_trim(0)
 
 
 def status(name: str) -> int:
-    """Return a figure of this process from Linux, in bytes: ``VmRSS`` (resident), ``VmHWM`` (its peak), ``VmSize``.
+    """Return a figure of this process from Linux, in bytes: ``VmRSS`` (resident), ``VmHWM`` (its peak), ``VmData``.
 
     Examples
     --------

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..memory import format_bytes
+from .memory import in_words
+from .words import batch, fixed, number, percent, spread
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -101,8 +103,9 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "反向传播要用的中间结果,随一个 batch 的样本数增长。",
         "What has to be kept for the backward pass grows with the rows of the batch.",
         "holds" if price.kept.per_row > 0 else "does not hold here",
-        f"This net keeps {price.kept.per_row:g} bytes for each row, and its step peaks at {price.peak.per_row:g} bytes "
-        f"a row. Measured steps took what they were priced at, to {max(off, 0.001):.1%}.",
+        f"This net keeps {number(price.kept.per_row)} bytes for each row, and its step peaks at "
+        f"{number(price.peak.per_row)} bytes a row. Measured steps took what they were priced at, to "
+        f"{percent(max(off, 0.001))}.",
     )
     fits = largest.rows >= found.rows
     yield Claim(
@@ -111,7 +114,7 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "The whole data set does not fit into memory at once, so it has to be cut into batches.",
         "does not hold here" if fits else "holds",
         f"A step with all {found.rows:,} rows takes {format_bytes(price.total.at(found.rows))}, and "
-        f"{format_bytes(largest.memory)} hold one with {largest.rows:,} rows."
+        f"{in_words(largest.memory)} hold one with {largest.rows:,} rows."
         + (" It becomes true with millions of rows, or a much larger net." if fits else ""),
     )
     forward, backward = found.memory.forward_flops, found.memory.backward_flops
@@ -120,8 +123,8 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "反向传播的计算量远大于前向传播。",
         "The backward pass takes far more computation than the forward pass.",
         "holds if" if backward > forward else "does not hold here",
-        f"It takes {backward / forward:.2f} times as many operations: two products for each one of the forward pass, "
-        "but for the data, whose gradient nobody wants.",
+        f"It takes {number(backward / forward)} times as many operations: two products for each one of the forward "
+        "pass, but for the data, whose gradient nobody wants.",
     )
 
 
@@ -135,15 +138,15 @@ def _noise(found: Comparison) -> Iterator[Claim]:
         "batch 为 1 时,方向随机,到处乱跑。",
         "With a batch of 1 the direction is random, and training runs all over the place.",
         "holds" if one.relative_error > 1 else "does not hold here",
-        f"At the start the gradient of one row is off by {one.relative_error:.0%} of the true gradient's length.",
+        f"At the start the gradient of one row is off by {percent(one.relative_error)} of the true gradient's length.",
     )
     yield Claim(
         "middle is steady",
         "中等大小的 batch,方向已经足够稳定。",
         "With a batch of middle size the direction is steady enough.",
         "holds" if at.relative_error < 1 else "holds if",
-        f"With {at.batch_size} rows it is off by {at.relative_error:.0%}: the error falls with the square root of the "
-        "rows. How steady is enough changes on the way, as the gradient itself becomes shorter.",
+        f"With {at.batch_size} rows it is off by {percent(at.relative_error)}: the error falls with the square root "
+        "of the rows. How steady is enough changes on the way, as the gradient itself becomes shorter.",
     )
 
 
@@ -161,8 +164,10 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "With all rows the gradient is exact, and the loss goes down steadily.",
         "holds if",
         "It holds while the rate is below 2 by the largest curvature. At its tuned rate of "
-        f"{full.rate:.3g} the loss had risen at {rising:.0%} of the looks"
-        + (f"; with {broken[0].batch_size} rows and a rate of {broken[0].rate:.3g} it ran away." if broken else "."),
+        f"{number(full.rate)} the loss had risen at {percent(rising)} of the looks"
+        + (
+            f"; with {broken[0].batch_size} rows and a rate of {number(broken[0].rate)} it ran away." if broken else "."
+        ),
     )
     floors = found.descent.floors
     yield Claim(
@@ -170,9 +175,9 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "batch 为 1 时,很难收敛。",
         "With a batch of 1 training hardly converges.",
         "holds if" if floors.constant > 10 * floors.decaying else "does not hold here",
-        f"It holds if the rate stays what it is: single rows end {floors.constant:.2g} above the least loss, and the "
-        "gap is in proportion to rate / batch size. With a rate that falls to 0 they end "
-        f"{floors.decaying:.1g} above it.",
+        f"It holds if the rate stays what it is: single rows end {number(floors.constant, 2)} above the least loss, "
+        "and the gap is in proportion to rate / batch size. With a rate that falls to 0 they end "
+        f"{number(floors.decaying, 2)} above it.",
     )
     yield _fastest(found)
     away = [one for one in found.descent.summed if one.sum_diverged and not one.mean_diverged]
@@ -183,8 +188,8 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "holds if",
         "It is fine if the rate is divided by the batch size. "
         + (
-            f"At a rate of {away[0].rate:g} the sum runs away from {away[0].batch_size} rows on, where the mean does "
-            "not."
+            f"At a rate of {number(away[0].rate)} the sum runs away from {away[0].batch_size:,} rows on, where the "
+            "mean does not."
             if away
             else "At the rate that was tried, neither the sum nor the mean ran away."
         ),
@@ -208,8 +213,9 @@ def _fastest(found: Comparison) -> Claim:
         "中等大小的 batch 收敛最快。",
         "A batch of middle size converges fastest.",
         "holds if" if between else "does not hold here",
-        f"By the clock {first['second']} rows were first to a loss of {scaling.goal:.2g}. Counted in updates it is "
-        f"{first['update']}, counted in rows seen, or epochs, {first['row']}: who is first depends on what is counted.",
+        f"By the clock {batch(first['second'], found.rows)} were first to a loss of {number(scaling.goal)}. Counted "
+        f"in updates it is {batch(first['update'], found.rows)}, counted in rows seen, or epochs, "
+        f"{batch(first['row'], found.rows)}: who is first depends on what is counted.",
     )
 
 
@@ -261,9 +267,10 @@ def _minima(found: Comparison) -> Iterator[Claim]:
         "全量数据容易陷入局部最优,小 batch 能跳出来。",
         "With all rows training is caught in local optima, and small batches get out.",
         "holds if" if lead(high) > 2 * small.error else "does not hold here",
-        f"It holds if the rate is large: at {high:g} single rows found the lowest minimum from {small.share:.0%} of "
-        f"the starts, all rows from {by[high, full, False].share:.0%}, and all rows with noise added from "
-        f"{noisy.share:.0%}. At {low:g} single rows and all rows differ by {abs(lead(low)):.0%}.",
+        f"It holds if the rate is large: at {number(high)} single rows found the lowest minimum from "
+        f"{percent(small.share)} of the starts, all rows from {percent(by[high, full, False].share)}, and all rows "
+        f"with noise added from {percent(noisy.share)}. At {number(low)} single rows and all rows differ by "
+        f"{percent(abs(lead(low)))}.",
     )
 
 
@@ -279,11 +286,11 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
         "中等大小的 batch 泛化更好。",
         "A batch of middle size generalises better.",
         _middle_wins(compared.matched),
-        f"At the same training loss of {compared.level:.2g}, and gentle rates, {compared.score_name} on rows held out "
-        f"is {min(scores):.3f} to {max(scores):.3f} over all batch sizes; the best of them, {best.batch_size}, is "
-        f"{best.difference:.3f} ± {best.difference_error:.3f} above all rows. After equal epochs at one rate it goes "
-        f"from {naive[0].score:.3f} to {naive[-1].score:.3f}, for their training losses differ: "
-        f"{naive[0].train_loss:.2g} and {naive[-1].train_loss:.2g}.",
+        f"At the same training loss of {number(compared.level)}, and gentle rates, {compared.score_name} on rows held "
+        f"out is {fixed(min(scores))} to {fixed(max(scores))} over all batch sizes; the best, "
+        f"{batch(best.batch_size, found.rows)} at a time, is {spread(best.difference, best.difference_error)} above "
+        f"all rows. After equal epochs at one rate it goes from {fixed(naive[0].score)} to {fixed(naive[-1].score)}, "
+        f"for their training losses differ: {number(naive[0].train_loss, 2)} and {number(naive[-1].train_loss, 2)}.",
     )
     base = found.generalisation.baseline
     if base is not None:
@@ -292,9 +299,9 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
             "三层全连接网络:(10,15)、(15,10)、(10,1)。",
             "The net has three layers. No activation is named, and without one they are a single linear map.",
             "holds",
-            f"Multiplied out, three layers without activations differ from one by {base.collapsed:.0e}. And here a "
-            f"linear model does as well as the net with tanh: R² {base.linear:.3f} against {base.net:.3f} in "
-            f"{base.folds} folds, a difference of {base.difference:+.3f} ± {base.error:.3f}.",
+            f"Multiplied out, three layers without activations differ from one by {number(base.collapsed, 1)}. And "
+            f"here a linear model does as well as the net with tanh: R² {fixed(base.linear)} against "
+            f"{fixed(base.net)} in {base.folds} folds, a difference of {spread(base.difference, base.error)}.",
         )
 
 
@@ -314,4 +321,4 @@ def _middle(found: Comparison) -> int:
 
 
 def _shares(narrow: tuple[Stuck, ...]) -> str:
-    return ", ".join(f"{one.stuck / one.starts:.0%} with B = {one.batch_size}" for one in narrow)
+    return ", ".join(f"{percent(one.stuck / one.starts)} with B = {one.batch_size}" for one in narrow)

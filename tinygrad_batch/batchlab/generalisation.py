@@ -12,7 +12,7 @@ from ..data.splits import standardize
 from ..nn import MSELoss
 from ..problem import Problem, build
 from .sharpness import sharpness
-from .training import Curves, train
+from .training import train
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _matched(
         most = max(1000, round(most_epochs * problem.rows / size))
         curves = train(problem, size, [rates[size]], seeds, updates=most, goal=level, held_out=True, look_every=1.05)
         stop = curves.reached(level)[:, 0]
-        values = _where(curves, stop)
+        values = np.stack([curves.where(level, what)[:, 0] for what in ("loss", "score")])
         last = values if last is None else last
         # the runs went on until the last of the seeds had arrived: the curvature is taken in nets that just have
         curvature = _curvatures(problem, size, rates[size], stop, seeds[:with_sharpness])
@@ -147,20 +147,11 @@ def _matched(
     return tuple(reversed(found))
 
 
-def _where(curves: Curves, stop: np.ndarray) -> np.ndarray:
-    """Return loss and score of each seed after its own number of updates, shape (2, seeds)."""
-    found = np.full((2, len(stop)), np.nan)
-    for seed, updates in enumerate(stop):
-        if np.isfinite(updates):
-            found[:, seed] = [curves.at(updates, what)[seed, 0] for what in ("loss", "score")]
-    return found
-
-
 def _curvatures(problem: Problem, size: int, rate: float, stop: np.ndarray, seeds: Sequence[int]) -> float | None:
     found = []
     for seed, updates in zip(seeds, stop, strict=False):
         if np.isfinite(updates):
-            curves = train(problem, size, [rate], [seed], updates=max(1, round(updates)), look_every=1e9)
+            curves = train(problem, size, [rate], [seed], updates=max(1, round(updates)), look_every=None)
             if curves.ensemble is not None:
                 found.append(abs(sharpness(curves.ensemble.model(0), problem.loss_fn, problem.x, problem.y)))
     return float(np.mean(found)) if found else None
@@ -175,7 +166,7 @@ def _after(
 ) -> tuple[HeldOut, ...]:
     ends, steps = {}, {}
     for size, rate in rates.items():
-        curves = train(problem, size, [rate], seeds, updates=updates, epochs=epochs, held_out=True, look_every=1e9)
+        curves = train(problem, size, [rate], seeds, updates=updates, epochs=epochs, held_out=True, look_every=None)
         ends[size] = np.stack([curves.at(curves.updates[-1], what)[:, 0] for what in ("loss", "score")])
         steps[size] = np.full(len(seeds), float(curves.updates[-1]))
     last = max(rates)
@@ -282,7 +273,7 @@ def linear_baseline(repeats: int = 2, folds: int = 10, epochs: int = 20, rate: f
             weights = np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y, rcond=None)[0]
             linear.append(problem.score(np.column_stack([x_test, np.ones(len(test))]) @ weights, y_test))
             seed = repeat * folds + fold
-            curves = train(problem, 16, [rate], [seed], epochs=epochs, held_out=True, look_every=1e9)
+            curves = train(problem, 16, [rate], [seed], epochs=epochs, held_out=True, look_every=None)
             net.append(float(curves.at(curves.updates[-1], "score")[0, 0]))
     count = repeats * folds
     gap = np.array(net) - np.array(linear)

@@ -61,7 +61,7 @@ class Surface:
         """Return the mean loss over all rows at some points, shape (...,) for points of shape (..., parameters)."""
         points = np.asarray(points, float)
         flat = points.reshape(-1, points.shape[-1])
-        with no_grad():
+        with no_grad(), np.errstate(all="ignore"):  # a walk may have run away
             losses = self.losses(asarray(flat), asarray(self.x[None]), asarray(self.y[None]))
             mean: Array = ops.mean(losses, axis=1).numpy()
         return mean.reshape(points.shape[:-1])

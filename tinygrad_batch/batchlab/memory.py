@@ -57,6 +57,20 @@ def as_bytes(memory: int | str) -> int:
     return int(memory)
 
 
+def in_words(memory: int) -> str:
+    """Return an amount of memory as it was asked for.
+
+    Examples
+    --------
+    >>> in_words(as_bytes("512 MiB")), in_words(as_bytes("2 GB")), in_words(4 << 30)
+    ('512 MiB', '2.0 GB', '4 GiB')
+    """
+    for unit in ("TIB", "GIB", "MIB"):
+        if memory % UNITS[unit] == 0:
+            return f"{memory // UNITS[unit]:,} {unit.replace('I', 'i')}"
+    return format_bytes(memory)
+
+
 def training_step(model: nn.Module, loss_fn: nn.Module, optimizer: Optimizer | None = None) -> Callable[..., Any]:
     """Return the step ``(xb, *targets)``: forget the gradients, forward, backward and, with an optimiser, update."""
 
@@ -123,7 +137,7 @@ class LargestBatch:
     one_per_cent_more_fits: bool | None = None
 
     def __str__(self) -> str:
-        said = f"{self.rows:,} rows fit into {format_bytes(self.memory)}: {self.price.total}"
+        said = f"{self.rows:,} rows fit into {in_words(self.memory)}: {self.price.total}"
         if self.fits is not None:
             tried = ("ran" if self.fits else "did not run", "ran" if self.one_per_cent_more_fits else "did not")
             said += f"\nunder that limit a process {tried[0]} with them, and {tried[1]} with 1 % more"
@@ -181,7 +195,7 @@ def largest_batch(
 
     rows, found = _most_rows(priced, allowed - min(PAGES, allowed // 64))
     if rows < 1:
-        raise ArgumentError(f"not even one row fits into {format_bytes(allowed)}: a step takes {found.total}")
+        raise ArgumentError(f"not even one row fits into {in_words(allowed)}: a step takes {found.total}")
     if not confirm:
         return LargestBatch(rows, allowed, found)
     left = allowed - found.parameter_bytes - found.state_bytes  # these are there already

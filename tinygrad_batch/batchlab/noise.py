@@ -169,7 +169,7 @@ class NoiseScale:
 
     def __str__(self) -> str:
         if not self.measurable:
-            return f"not measurable here: above {self.low:.0f}"
+            return f"not measurable here: above {self.low:.0f}" if self.low >= 1 else "not measurable here"
         return f"{self.value:.0f} ({self.low:.0f} to {self.high:.0f})"
 
 

@@ -241,7 +241,7 @@ def scaling(
         tune(problem, size, goal, seeds, between=between, most_epochs=most_epochs, held_out=held_out) for size in sizes
     ]
     law = fit_law(sizes, [one.mean_updates for one in tuned])
-    return Scaling(goal, tuple(tuned), law, {size: seconds_of_a_step(problem, size) for size in sizes})
+    return Scaling(goal, tuple(tuned), law, seconds_of_a_step(problem, sizes))
 
 
 def reachable(problem: Problem, epochs: int = 20) -> float:

@@ -17,6 +17,7 @@ from ..problem import Problem
 from .ensemble import Ensemble
 
 Array = np.ndarray
+TURNS = 11  # of timing
 RUN_AWAY = 1e6  # by how much a loss has to grow to count as having run away
 
 
@@ -72,6 +73,18 @@ class Curves:
         at = np.exp(log[np.maximum(first - 1, 0)] * (1 - part) + log[first] * part)
         return np.where(below.any(axis=0), np.where(first == 0, 0.0, at), np.inf)
 
+    def where(self, goal: float, what: str = "loss") -> Array:
+        """Return ``score`` or ``held_out`` where each run first had a loss of ``goal``, shape (seeds, rates).
+
+        NaN where it never had.
+        """
+        stops = self.reached(goal)
+        found = np.full(stops.shape, np.nan)
+        for run, updates in np.ndenumerate(stops):
+            if np.isfinite(updates):
+                found[run] = self.at(updates, what)[run]
+        return found
+
     def at(self, updates: float, what: str = "loss") -> Array:
         """Return the loss (or ``held_out``, ``score``) after so many updates, shape (seeds, rates), interpolated."""
         values = getattr(self, what)
@@ -94,7 +107,7 @@ def train(
     linear_decay: bool = False,
     replacement: bool = False,
     drop_last: bool = True,
-    look_every: float = 1.12,
+    look_every: float | None = 1.12,
     held_out: bool = False,
     patience: float = np.inf,
     starts: Sequence[Any] | None = None,
@@ -119,7 +132,7 @@ def train(
         Draw each batch afresh from all rows, instead of cutting shuffled epochs.
     drop_last : bool
         Whether a last batch with fewer rows is left out of each epoch.
-    look_every : float
+    look_every : float, optional
         By what factor the updates grow from look to look.
     held_out : bool
         Whether to look at the rows held out, too.
@@ -171,7 +184,7 @@ def train(
 
     with np.errstate(all="ignore"):  # a run that runs away is told by its loss
         going, done = look(0), 0
-        for stop in looks(last, look_every):
+        for stop in [last] if look_every is None else looks(last, look_every):
             if not going:
                 break
             while done < stop:
@@ -233,34 +246,37 @@ def batches_of_seeds(
         epoch += 1
 
 
-def seconds_of_a_step(problem: Problem, batch_size: int | None, budget: float = 0.1) -> float:
+def seconds_of_a_step(problem: Problem, batch_sizes: Sequence[int | None], budget: float = 0.1) -> dict[int, float]:
     """Return how long an ordinary, eager training step takes on this machine, with fetching its batch.
 
     Parameters
     ----------
     problem : Problem
-    batch_size : int, optional
+    batch_sizes : sequence of int or None
+        They take turns, so that a machine that slows down slows all of them.
     budget : float
-        Seconds to spend on measuring.
+        Seconds to spend on measuring, for each of them.
 
     Returns
     -------
-    float
-        The median over rounds, for other programs run beside this one.
+    dict of int to float
+        The median over the turns, by batch size.
     """
     model, loss_fn = problem.build(0), problem.loss_fn
     optimizer = SGD(model.parameters(), lr=1e-6)
-    batches = DataIterator(problem.x, problem.y, batch_size=batch_size, shuffle=True, drop_last=True)
-    rounds: list[float] = []
-    until = time.perf_counter() + budget
-    while time.perf_counter() < until or len(rounds) < 3:
-        steps, start = 0, time.perf_counter()
-        for xb, yb in batches:
-            optimizer.zero_grad()
-            loss_fn(model(xb), yb).backward()
-            optimizer.step()
-            steps += 1
-            if time.perf_counter() - start > budget / 10:
-                break
-        rounds.append((time.perf_counter() - start) / steps)
-    return float(np.median(rounds))
+    sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    each = {size: DataIterator(problem.x, problem.y, batch_size=size, shuffle=True, drop_last=True) for size in sizes}
+    turns: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(TURNS):
+        for size, batches in each.items():
+            steps, start = 0, time.perf_counter()
+            while time.perf_counter() - start < budget / TURNS:
+                for xb, yb in batches:
+                    optimizer.zero_grad()
+                    loss_fn(model(xb), yb).backward()
+                    optimizer.step()
+                    steps += 1
+                    if time.perf_counter() - start > budget / TURNS:
+                        break
+            turns[size].append((time.perf_counter() - start) / steps)
+    return {size: float(np.median(seconds)) for size, seconds in turns.items()}

@@ -304,7 +304,8 @@ class DataIterator(Generic[Batch]):
         """Return the cursor, and what it is one of, as plain values, which JSON can keep.
 
         It names the first batch not handed out, whatever threads have prepared. Inside a loop that is the one
-        after the batch in use; in an epoch's last batch, it is batch 0 of the next epoch.
+        after the batch in use; in an epoch's last batch, it is batch 0 of the next epoch. To stop in the middle of an
+        epoch, ask inside the loop: ``epochs`` goes on to the next epoch where only the inner loop is broken off.
 
         Examples
         --------

@@ -5,16 +5,15 @@ The page asks nothing from any network and says so to the browser. Without JavaS
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
 from tinygrad_batch.draw import svg
+from tinygrad_batch.draw.document import filled, themes
 from tinygrad_batch.draw.escape import clean, script_json, xml
 from tinygrad_batch.draw.layout import Placed
-from tinygrad_batch.draw.palette import DARK, LIGHT, VARIABLES, css
+from tinygrad_batch.draw.palette import VARIABLES
 from tinygrad_batch.draw.reading import shape_text
 from tinygrad_batch.draw.scene import Beat
 from tinygrad_batch.draw.sentences import sentence
@@ -59,32 +58,14 @@ def render(trace: Trace, placed: Placed, theme: str, history: Sequence[Sequence[
     """Return the page as HTML."""
     folder = files("tinygrad_batch.draw")
     script = (folder / "page.js").read_text("utf-8")
-    dark = css(DARK)
-    style = (
-        f":root{{color-scheme:light;{css(LIGHT)}}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}\n" + (folder / "page.css").read_text("utf-8")
-    )
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    style = themes() + (folder / "page.css").read_text("utf-8")
     content = {
-        "POLICY": policy,
         "THEME": ' data-theme="dark"' if theme == "dark" else "",
         "TITLE": xml(placed.scene.title),
-        "STYLE": style,
         "SVG": svg.render(placed, VARIABLES, PREFIX),
         "DATA": script_json(data(trace, placed, history)),
-        "SCRIPT": script,
     }
-    # Split, not replaced one after the other: the text of one part must not be taken for a place of the next.
-    pieces = (folder / "page.html").read_text("utf-8").split("@@")
-    return "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return filled((folder / "page.html").read_text("utf-8"), style, script, content)
 
 
 def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Memory:
     ----------
     kept_bytes : int
         Bytes of all the values kept for the backward pass, each counted once.
+    batch_bytes : int
+        Those of them that are the batch itself, which is there anyway.
     kept_names : tuple of str
         Their names, in the order they were kept.
     parameter_bytes, parameter_count : int
@@ -65,6 +67,7 @@ class Memory:
     """
 
     kept_bytes: int
+    batch_bytes: int
     kept_names: tuple[str, ...]
     parameter_bytes: int
     parameter_count: int
@@ -98,6 +101,8 @@ class Memory:
         lines = [
             f"kept for the backward pass   {format_bytes(self.kept_bytes)}" + (f"   ({names})" if names else ""),
         ]
+        if self.batch_bytes:
+            lines.append(f"  of it the batch itself     {format_bytes(self.batch_bytes)}")
         if self.per_row_bytes:
             at = ", ".join(f"{n:,} rows: {format_bytes(self.at_rows(n))}" for n in (10, 1_000, 10_000))
             lines.append(f"grows with the batch         {at}")
@@ -147,6 +152,7 @@ def memory(trace: Trace) -> Memory:
         timeline.append(held)
     return Memory(
         kept_bytes=total,
+        batch_bytes=sum(item.nbytes for item in kept if trace.values[item.value].role == "data"),
         kept_names=tuple(item.name for item in kept),
         parameter_bytes=sum(value.nbytes for value in parameters),
         parameter_count=sum(prod(value.shape) for value in parameters),

@@ -118,11 +118,7 @@ class Price:
         entries = [
             ("the batch itself", self.data),
             ("kept for the backward pass", self.kept),
-            *[
-                (f"  {layer.path} {layer.label}".rstrip(), layer.kept)
-                for layer in self.layers
-                if layer.kept.at(self.rows)
-            ],
+            *[(f"  {layer.name}", layer.kept) for layer in self.layers if layer.kept.at(self.rows)],
             ("most at one time, forward", self.forward),
             ("most at one time, backward", self.backward),
             ("most at one time, update", self.update),
@@ -181,7 +177,7 @@ def price(step: Callable[..., Any], *batch: Any, rows: int | None = None) -> Pri
     kept for the backward pass  208 B × rows                      2.1 GB
       1 Tanh                    120 B × rows                      1.2 GB
       3 Tanh                    80 B × rows                       800 MB
-      MSELoss MSELoss           8 B × rows                       80.0 MB
+      MSELoss                   8 B × rows                       80.0 MB
     most at one time, forward   280 B × rows                      2.8 GB
     most at one time, backward  1.4 kB + 320 B × rows             3.2 GB
     most at one time, update    3.9 kB                            3.9 kB

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from ...draw.document import filled, themes
 from ...draw.escape import script_json
-from ...draw.page import _hash as hash_of
-from ...draw.palette import DARK, LIGHT, css
-from . import words
+from .. import words
 from .charts.plot import available
 from .html import Html, element, join, text
 from .looks import Looks
@@ -66,16 +65,11 @@ def render(data: Mapping[str, Any]) -> str:
     looks = Looks(data)
     sections = [section(data, looks) for name, section in SECTIONS.items() if data.get(name)]
     folder = files(__name__)
-    style = _themes() + (folder / "report.css").read_text("utf-8")
+    style = themes() + (folder / "report.css").read_text("utf-8")
     code = (folder / "report.js").read_text("utf-8")
     drawn = available()
     content = {
-        "POLICY": (
-            f"default-src 'none'; style-src '{hash_of(style)}'; script-src '{hash_of(code)}'; base-uri 'none'; "
-            "form-action 'none'"
-        ),
         "TITLE": text(f"Why batches? {data['name']}"),
-        "STYLE": style,
         "NAVIGATION": _navigation(sections),
         "CONTENT": join(
             [
@@ -87,19 +81,8 @@ def render(data: Mapping[str, Any]) -> str:
         ),
         "FOOTER": _footer(data),
         "DATA": script_json(script(data, looks)),
-        "SCRIPT": code,
     }
-    # Split, not replaced one after the other: the text of one part must not be taken for a place of the next.
-    pieces = (folder / "page.html").read_text("utf-8").split("@@")
-    return "".join(content[piece] if i % 2 else piece for i, piece in enumerate(pieces))
-
-
-def _themes() -> str:
-    dark = css(DARK)
-    return (
-        f":root{{color-scheme:light;{css(LIGHT)}}}\n@media "
-        f"(prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{dark}}}}}\n:root[data-theme=dark]{{color-scheme:dark;{dark}}}\n"
-    )
+    return filled((folder / "page.html").read_text("utf-8"), style, code, content)
 
 
 def _navigation(sections: Sequence[Section]) -> Html:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...draw.palette import VARIABLES
+from ..words import batch
 from .html import Html, element, text
-from .words import batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..scaling import Law, Scaling
-from .words import number, percent
+from ..words import number, percent
 
 
 @dataclass(frozen=True, slots=True)

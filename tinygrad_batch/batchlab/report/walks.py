@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import words
+from .. import words
 from .html import Html, element, join
 from .looks import PATHS, Looks
 from .parts import figure

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import words
+from ... import words
 from ..html import Html
 from ..looks import Looks
 from ..reading import Arrival, arrivals

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ....draw.palette import LIGHT
-from .. import words
+from ... import words
 from ..html import Html
 from ..looks import PLAIN, Look, Looks
 from ..reading import Arrival, law, regimes

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....memory import format_bytes
-from .. import words
+from ... import words
+from ...memory import in_words
 from ..html import Html
 from ..looks import Look
 from .labels import ABOVE, BELOW
@@ -38,7 +39,7 @@ def bytes_against_rows(memory: Mapping[str, Any]) -> Html:
             if one["resident"]:
                 plot.dot(one["rows"], one["resident"], Look("backward", "D", ()), open_=True, size=4.5)
         plot.guide([rows[0] / 1.4, end * 6], [largest["memory"]] * 2, "loss")
-        plot.note(rows[0], largest["memory"] * 1.35, f"limit: {format_bytes(largest['memory'])}", "loss", va="bottom")
+        plot.note(rows[0], largest["memory"] * 1.35, f"limit: {in_words(largest['memory'])}", "loss", va="bottom")
         plot.dot(largest["rows"], largest["memory"], Look("loss", "^", ()))
         plot.label(largest["rows"], largest["memory"], words.count(largest["rows"]), "loss", ABOVE)
         plot.label(rows[-3], peak[-3], "peak", PEAK, (6, 1, 3))

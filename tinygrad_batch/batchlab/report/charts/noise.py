@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import words
+from ... import words
 from ..html import Html
 from ..looks import PLAIN, Look, Looks
 from ..reading import noise_scale

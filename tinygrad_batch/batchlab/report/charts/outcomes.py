@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import words
+from ... import words
 from ..html import Html
 from ..looks import Look, Looks
 from .plot import LETTER, Plot, chart

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....draw.palette import LIGHT
-from .. import words
+from ... import words
 from ..html import Html
 from ..looks import Look
 from ..svg import inline

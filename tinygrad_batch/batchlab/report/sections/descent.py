@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from .. import words
+from ... import words
 from ..charts.curves import curves
 from ..charts.descent import MOVED, SMALL, floors, linear_rule, rates, summed, time_to_the_goal, work_to_the_goal
 from ..html import Html, element, join, text

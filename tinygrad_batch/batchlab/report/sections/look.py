@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....memory import format_bytes
-from .. import words
+from ... import words
 from ..html import Html, element
 from ..looks import Looks
 from ..parts import table

@@ -7,7 +7,8 @@ from typing import Any
 
 from ....draw.palette import VARIABLES
 from ....memory import format_bytes
-from .. import words
+from ... import words
+from ...memory import in_words
 from ..charts.memory import bytes_against_rows, checkpoints
 from ..html import Html, join
 from ..looks import Looks
@@ -64,7 +65,7 @@ def memory(data: Mapping[str, Any], looks: Looks) -> Section:
 
 
 def _found(largest: Mapping[str, Any], rows: int) -> str:
-    room, most = format_bytes(largest["memory"]), largest["rows"]
+    room, most = in_words(largest["memory"]), largest["rows"]
     if most >= rows:
         return (
             f"All {rows:,} rows fit at once, {words.times(most / rows)} over: {room} hold a step with {most:,} rows, "

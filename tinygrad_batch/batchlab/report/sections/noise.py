@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import words
+from ... import words
 from ..charts.noise import error_by_size, scales
 from ..html import join
 from ..looks import Looks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .. import words
+from ... import words
 from ..charts.outcomes import escapes, stuck
 from ..html import Html, join
 from ..looks import Looks

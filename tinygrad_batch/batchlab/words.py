@@ -1,4 +1,4 @@
-"""Numbers as a reader says them, and lists of words: the one place where the report formats anything."""
+"""Numbers as a reader says them, and lists of words: the one place where the laboratory writes them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def number(value: float | None, digits: int = 3) -> str:
     """
     if value is None or not math.isfinite(value):
         return NOTHING
+    value = float(value)
     if value == 0:
         return "0"
     power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
