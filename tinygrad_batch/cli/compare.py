@@ -31,6 +31,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 def compare(options: argparse.Namespace) -> int:
     """Measure, print the table and the advice, and write the report."""
     from ..batchlab import comparison  # the laboratory is not needed for anything else
+    from ..batchlab.report.charts.plot import available
 
     path = Path(options.output)
     check_folder(path.parent)
@@ -39,7 +40,7 @@ def compare(options: argparse.Namespace) -> int:
         options.data, options.target, options.features,
         layers=options.layers, activation=options.activation, seed=options.seed,
     )  # fmt: skip
-    chosen = comparison.PARTS if options.parts is None else options.parts
+    chosen = [part for part in comparison.PARTS if options.parts is None or part in options.parts]
 
     def say(part: str) -> None:
         if not options.json:
@@ -58,4 +59,6 @@ def compare(options: argparse.Namespace) -> int:
     say_line("")
     say_line(entry("claims", ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())))
     say_line(entry("report", str(path)))
+    if path.suffix == ".html" and not available():
+        say_line(entry("charts", 'left out; to have them: pip install "tinygrad-batch[plot]"'))
     return OK
