@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-NAMES = ("training_step", "memory_per_row", "graph_nodes", "import_time", "drawing", "data_iterator", "replay")
+NAMES = (
+    *("training_step", "memory_per_row", "graph_nodes", "import_time", "drawing", "data_iterator", "replay"),
+    "batch_size",
+)
+PAGES = ("replay", "batch_size")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -24,7 +28,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {' '.join(NAMES)} (all of them)")
     parser.add_argument("--rounds", type=int, default=21, help="how often each takes its turn (%(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file, too")
-    parser.add_argument("--publish", metavar="FILE", help="write the figures of `replay` as a page of Markdown")
+    parser.add_argument(
+        "--publish", metavar="FILE", help="write the figures of `replay` or `batch_size` into their page"
+    )
     parser.add_argument(
         "--figures", metavar="FILE", help="take the figures from where --json wrote them; measure nothing"
     )
@@ -32,8 +38,9 @@ def main() -> int:
     unknown = [name for name in options.names if name not in NAMES]
     if unknown or options.rounds < 1:
         parser.error(f"no benchmark is called {unknown[0]!r}" if unknown else "there is 1 round or more")
-    if options.publish and not options.figures and "replay" not in (options.names or NAMES):
-        parser.error("the page is that of the benchmark `replay`")
+    published = [name for name in options.names or NAMES if name in PAGES]
+    if options.publish and len(published) != 1:
+        parser.error(f"a page is that of one benchmark: name one of {' '.join(PAGES)}")
     if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
         # NumPy's libraries read these when they are loaded: begin again with them set.
         return subprocess.call([sys.executable, *sys.argv], env={**os.environ, **ONE_THREAD})
@@ -45,7 +52,7 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
     if options.publish:
-        Path(options.publish).write_text(importlib.import_module("replay").page(document), encoding="utf-8")
+        importlib.import_module(published[0]).publish(document, Path(options.publish))
     return 0
 
 

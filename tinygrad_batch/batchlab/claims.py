@@ -84,7 +84,7 @@ def _epoch(found: Comparison) -> Iterator[Claim]:
     rest = found.rows % size
     yield Claim(
         "one pass is an epoch",
-        "一个 epoch 是全部数据过一遍;batch 是其中的一份。",
+        "一个 epoch 是全部数据过一遍；batch 是其中的一份。",
         "An epoch is one pass of all the data; a batch is a slice of it.",
         "holds",
         f"{found.rows:,} rows make {found.rows // size} batches of {size}"
@@ -100,7 +100,7 @@ def _memory(found: Comparison) -> Iterator[Claim]:
     off = max(abs(one.traced / one.peak - 1) for one in found.memory.measured)
     yield Claim(
         "memory grows",
-        "反向传播要用的中间结果,随一个 batch 的样本数增长。",
+        "反向传播要用的中间结果，随一个 batch 的样本数增长。",
         "What has to be kept for the backward pass grows with the rows of the batch.",
         "holds" if price.kept.per_row > 0 else "does not hold here",
         f"This net keeps {number(price.kept.per_row)} bytes for each row, and its step peaks at "
@@ -110,7 +110,7 @@ def _memory(found: Comparison) -> Iterator[Claim]:
     fits = largest.rows >= found.rows
     yield Claim(
         "everything does not fit",
-        "全部数据一次放不进内存,所以必须分 batch。",
+        "全部数据一次放不进内存，所以必须分 batch。",
         "The whole data set does not fit into memory at once, so it has to be cut into batches.",
         "does not hold here" if fits else "holds",
         f"A step with all {found.rows:,} rows takes {format_bytes(price.total.at(found.rows))}, and "
@@ -122,7 +122,7 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "backward costs more",
         "反向传播的计算量远大于前向传播。",
         "The backward pass takes far more computation than the forward pass.",
-        "holds if" if backward > forward else "does not hold here",
+        "holds" if backward > 2 * forward else "holds if" if backward > forward else "does not hold here",
         f"It takes {number(backward / forward)} times as many operations: two products for each one of the forward "
         "pass, but for the data, whose gradient nobody wants.",
     )
@@ -135,7 +135,7 @@ def _noise(found: Comparison) -> Iterator[Claim]:
     at = next((v for v in found.noise.variances if v.batch_size == middle), one)
     yield Claim(
         "one row runs about",
-        "batch 为 1 时,方向随机,到处乱跑。",
+        "batch 为 1 时，方向随机，到处乱跑。",
         "With a batch of 1 the direction is random, and training runs all over the place.",
         "holds" if one.relative_error > 1 else "does not hold here",
         f"At the start the gradient of one row is off by {percent(one.relative_error)} of the true gradient's length.",
@@ -160,10 +160,10 @@ def _descent(found: Comparison) -> Iterator[Claim]:
     broken = [one for one in found.descent.linear_scaling if not one.change < 1]
     yield Claim(
         "full is steady",
-        "全量数据的梯度准确,损失稳定下降。",
+        "全量数据的梯度准确，损失稳定下降。",
         "With all rows the gradient is exact, and the loss goes down steadily.",
-        "holds if",
-        "It holds while the rate is below 2 by the largest curvature. At its tuned rate of "
+        "holds if" if rising or broken else "holds",
+        "It holds while the rate is below 2 divided by the largest curvature. At its tuned rate of "
         f"{number(full.rate)} the loss had risen at {percent(rising)} of the looks"
         + (
             f"; with {broken[0].batch_size} rows and a rate of {number(broken[0].rate)} it ran away." if broken else "."
@@ -172,7 +172,7 @@ def _descent(found: Comparison) -> Iterator[Claim]:
     floors = found.descent.floors
     yield Claim(
         "one row hardly converges",
-        "batch 为 1 时,很难收敛。",
+        "batch 为 1 时，很难收敛。",
         "With a batch of 1 training hardly converges.",
         "holds if" if floors.constant > 10 * floors.decaying else "does not hold here",
         f"It holds if the rate stays what it is: single rows end {number(floors.constant, 2)} above the least loss, "
@@ -185,7 +185,7 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "sum of errors",
         "损失是所有样本误差平方之和。",
         "The loss of a batch is the sum of the squared errors of its rows.",
-        "holds if",
+        "holds if" if away else "holds",
         "It is fine if the rate is divided by the batch size. "
         + (
             f"At a rate of {number(away[0].rate)} the sum runs away from {away[0].batch_size:,} rows on, where the "
@@ -237,15 +237,16 @@ def _saddles(found: Comparison) -> Iterator[Claim]:
         f"full batches together, {stuck or 'none'} ended at a place without slope.",
     )
     narrow = found.saddles.narrow_nets.get(2)
+    alike = max(one.units for one in found.saddles.symmetric_starts if one.start != "random") == 1
     if narrow:
         yield Claim(
             "small leave saddles",
             "小 batch 的噪声能逃离鞍点。",
             "The noise of small batches leaves saddle points.",
-            "holds if",
+            "holds if" if small.left else "does not hold here",
             "It leaves a saddle with a way down. It does not free a net that has no units to spare: of nets with two "
-            f"{_shares(narrow)} stayed stuck. Nor does it part units that begin alike: they stay alike with every "
-            "batch size.",
+            f"{_shares(narrow)} stayed stuck."
+            + (" Nor does it part units that begin alike: they stay alike with every batch size." if alike else ""),
         )
 
 
@@ -264,7 +265,7 @@ def _minima(found: Comparison) -> Iterator[Claim]:
     small, noisy = by[high, one, False], by[high, full, True]
     yield Claim(
         "full is caught",
-        "全量数据容易陷入局部最优,小 batch 能跳出来。",
+        "全量数据容易陷入局部最优，小 batch 能跳出来。",
         "With all rows training is caught in local optima, and small batches get out.",
         "holds if" if lead(high) > 2 * small.error else "does not hold here",
         f"It holds if the rate is large: at {number(high)} single rows found the lowest minimum from "
@@ -294,13 +295,20 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
     )
     base = found.generalisation.baseline
     if base is not None:
+        level = (
+            "as well as"
+            if abs(base.difference) < base.error
+            else "better than"
+            if base.difference < 0
+            else "worse than"
+        )
         yield Claim(
             "three layers",
             "三层全连接网络:(10,15)、(15,10)、(10,1)。",
             "The net has three layers. No activation is named, and without one they are a single linear map.",
-            "holds",
+            "holds" if base.collapsed < 1e-9 else "does not hold here",
             f"Multiplied out, three layers without activations differ from one by {number(base.collapsed, 1)}. And "
-            f"here a linear model does as well as the net with tanh: R² {fixed(base.linear)} against "
+            f"here a linear model does {level} the net with tanh: R² {fixed(base.linear)} against "
             f"{fixed(base.net)} in {base.folds} folds, a difference of {spread(base.difference, base.error)}.",
         )
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -146,6 +146,30 @@ class Comparison:
             text = render(self.to_dict())
         write_whole(path, text.encode())
         return path
+
+    def save_pictures(self, folder: str | Path, theme: Literal["light", "dark"] = "light") -> list[Path]:
+        """Write each picture of the report as an SVG of its own, for a slide or a page.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+        theme : {"light", "dark"}
+
+        Returns
+        -------
+        list of Path
+            The charts need Matplotlib (extra ``[plot]``); without it there are only the walks.
+        """
+        from .report.pictures import pictures
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, drawing in pictures(self.to_dict(), theme).items():
+            paths.append(folder / f"{name}.svg")
+            write_whole(paths[-1], drawing.encode())
+        return paths
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.rows} rows to train on, {self.held_out_rows} held out; {self.net}"]

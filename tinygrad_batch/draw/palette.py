@@ -110,6 +110,11 @@ BOX_COLOURS = {
 VARIABLES = Palette(**{field.name: f"var(--tb-{field.name.replace('_', '-')})" for field in fields(Palette)})
 
 
+def colours(palette: Palette) -> list[str]:
+    """Return all colours, in the same order for every palette."""
+    return [getattr(palette, field.name) for field in fields(Palette)]
+
+
 def css(palette: Palette) -> str:
     """Return the palette as CSS custom properties."""
     return "".join(f"--tb-{f.name.replace('_', '-')}:{getattr(palette, f.name)};" for f in fields(Palette))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from rounds import Times
@@ -15,7 +16,7 @@ from .processes import run
 from .targets import verdicts
 from .works import DTYPES, WORKS
 
-__all__ = ["TITLE", "lines", "measure", "page"]
+__all__ = ["TITLE", "lines", "measure", "publish"]
 
 TITLE = "Eager and compiled, as multiples of NumPy written by hand"
 PACKAGES = ("tinygrad-batch", "torch", "jax", "jaxlib", "mygrad", "autograd", "tinygrad", "llvmlite")
@@ -52,6 +53,11 @@ def lines(figures: dict[str, Any]) -> list[str]:
     missed = [verdict for verdict in found if verdict.met is False]
     table.append(f"{len(found)} targets: {len(missed)} missed, {sum(v.met is None for v in found)} not measured")
     return table + [f"missed: {v.work}, {v.text}: {v.found:.3f}{v.unit}, target {v.most}{v.unit}" for v in missed]
+
+
+def publish(document: dict[str, Any], path: Path) -> None:
+    """Write the page with all figures."""
+    path.write_text(page(document), encoding="utf-8")
 
 
 def _versions() -> Any:

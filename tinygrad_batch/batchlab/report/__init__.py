@@ -65,7 +65,7 @@ def render(data: Mapping[str, Any]) -> str:
     looks = Looks(data)
     sections = [section(data, looks) for name, section in SECTIONS.items() if data.get(name)]
     folder = files(__name__)
-    style = themes() + (folder / "report.css").read_text("utf-8")
+    style = themes() + "".join((folder / name).read_text("utf-8") for name in ("report.css", "surfaces.css"))
     code = (folder / "report.js").read_text("utf-8")
     drawn = available()
     content = {

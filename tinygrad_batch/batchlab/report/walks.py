@@ -156,8 +156,8 @@ def _axes(names: list[str]) -> Html:
     across, up = names
     return join(
         [
-            element("text", f"{across} →", x=WIDTH - 10, y=HEIGHT - 10, text_anchor="end"),
-            element("text", f"↑ {up}", x=10, y=20),
+            element("text", f"{across} →", x=WIDTH - 10, y=HEIGHT - 10, text_anchor="end", class_="name"),
+            element("text", f"↑ {up}", x=10, y=20, class_="name"),
         ]
     )
 
