@@ -142,7 +142,7 @@ def _noise(found: Comparison) -> Iterator[Claim]:
     )
     yield Claim(
         "middle is steady",
-        "中等大小的 batch,方向已经足够稳定。",
+        "中等大小的 batch，方向已经足够稳定。",
         "With a batch of middle size the direction is steady enough.",
         "holds" if at.relative_error < 1 else "holds if",
         f"With {at.batch_size} rows it is off by {percent(at.relative_error)}: the error falls with the square root "
@@ -304,7 +304,7 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
         )
         yield Claim(
             "three layers",
-            "三层全连接网络:(10,15)、(15,10)、(10,1)。",
+            "三层全连接网络：(10,15)、(15,10)、(10,1)。",
             "The net has three layers. No activation is named, and without one they are a single linear map.",
             "holds" if base.collapsed < 1e-9 else "does not hold here",
             f"Multiplied out, three layers without activations differ from one by {number(base.collapsed, 1)}. And "
