@@ -282,33 +282,30 @@ def _held_out(found: Comparison) -> Iterator[Claim]:
     scores = [one.score for one in compared.matched]
     best = max(compared.matched, key=lambda one: one.score)
     naive = sorted(compared.equal_epochs, key=lambda one: one.score)
+    leader = batch(best.batch_size, found.rows)
+    lead = f"{leader} at a time have the best"
+    if best.difference:
+        lead += f", {spread(best.difference, best.difference_error)} above all rows"
     yield Claim(
         "middle generalises better",
         "中等大小的 batch 泛化更好。",
         "A batch of middle size generalises better.",
         _middle_wins(compared.matched),
         f"At the same training loss of {number(compared.level)}, and gentle rates, {compared.score_name} on rows held "
-        f"out is {fixed(min(scores))} to {fixed(max(scores))} over all batch sizes; the best, "
-        f"{batch(best.batch_size, found.rows)} at a time, is {spread(best.difference, best.difference_error)} above "
-        f"all rows. After equal epochs at one rate it goes from {fixed(naive[0].score)} to {fixed(naive[-1].score)}, "
-        f"for their training losses differ: {number(naive[0].train_loss, 2)} and {number(naive[-1].train_loss, 2)}.",
+        f"out is {fixed(min(scores))} to {fixed(max(scores))} over all batch sizes; {lead}. After equal epochs at one "
+        f"rate it goes from {fixed(naive[0].score)} to {fixed(naive[-1].score)}, for their training losses differ: "
+        f"{number(naive[0].train_loss, 2)} and {number(naive[-1].train_loss, 2)}.",
     )
     base = found.generalisation.baseline
     if base is not None:
-        level = (
-            "as well as"
-            if abs(base.difference) < base.error
-            else "better than"
-            if base.difference < 0
-            else "worse than"
-        )
+        level = "better than" if base.difference < -base.error else "worse than" if base.difference > base.error else ""
         yield Claim(
             "three layers",
             "三层全连接网络：(10,15)、(15,10)、(10,1)。",
             "The net has three layers. No activation is named, and without one they are a single linear map.",
             "holds" if base.collapsed < 1e-9 else "does not hold here",
             f"Multiplied out, three layers without activations differ from one by {number(base.collapsed, 1)}. And "
-            f"here a linear model does {level} the net with tanh: R² {fixed(base.linear)} against "
+            f"here a linear model does {level or 'as well as'} the net with tanh: R² {fixed(base.linear)} against "
             f"{fixed(base.net)} in {base.folds} folds, a difference of {spread(base.difference, base.error)}.",
         )
 

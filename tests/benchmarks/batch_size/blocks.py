@@ -65,8 +65,8 @@ def _both(verdict: Any) -> str:
     return f"{verdict} / {IN_CHINESE[verdict]}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], rest: str = "---:") -> str:
+    lines = [head, ["---", *[rest] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -80,7 +80,7 @@ def _overview(figures: Figures) -> str:
         found = _claims(figures, key)
         verdicts = [found[name]["verdict"] if name in found else "" for name in figures]
         rows.append([str(place), f"{claim['zh']}<br>*{claim['en']}*", *verdicts])
-    return _table(["", "what is said", *figures], rows)
+    return _table(["", "what is said", *figures], rows, rest="---")
 
 
 def _memory(figures: Figures) -> str:
