@@ -47,6 +47,13 @@ def test_json_on_the_terminal_and_in_a_file(run, folder):
     assert done.err == ""
 
 
+def test_pictures_for_slides(run, folder):
+    done = run("compare", "--parts", "memory", "--batch-sizes", "1,full", "--pictures", "slides")
+    assert "pictures   2 in slides" in done.out
+    assert sorted(os.listdir(folder / "slides")) == ["memory-bytes.svg", "memory-checkpoints.svg"]
+    assert "nowhere" in run("compare", "--parts", "memory", "--pictures", "nowhere/slides").err
+
+
 def test_a_file_of_ones_own(run, table):
     done = run("compare", *QUICK, "--batch-sizes", "4,full", "--data", table, "--target", "score", "-o", "mine.json")
     assert done.code == 0

@@ -26,6 +26,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", default="batch_sizes.html", metavar="FILE", help="ends in .html or .json (%(default)s)"
     )
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write each picture as an SVG of its own, too")
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -36,6 +37,8 @@ def compare(options: argparse.Namespace) -> int:
     path = Path(options.output)
     check_folder(path.parent)
     comparison.check_ending(path)
+    if options.pictures is not None:
+        check_folder(options.pictures.parent)
     problem = load_problem(
         options.data, options.target, options.features,
         layers=options.layers, activation=options.activation, seed=options.seed,
@@ -49,9 +52,11 @@ def compare(options: argparse.Namespace) -> int:
     found = comparison.compare(
         problem, options.batch_sizes, parts=chosen, thorough=options.thorough, memory=options.memory, say=say
     )
-    found.save(path)
+    files = [found.save(path)]
+    if options.pictures is not None:
+        files += found.save_pictures(options.pictures)
     if options.json:
-        print(json.dumps({**found.to_dict(), "files": [str(path)]}, ensure_ascii=False))
+        print(json.dumps({**found.to_dict(), "files": [str(file) for file in files]}, ensure_ascii=False))
         return OK
     for line in str(found).splitlines():
         say_line(plain(line))
@@ -59,6 +64,8 @@ def compare(options: argparse.Namespace) -> int:
     say_line("")
     say_line(entry("claims", ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())))
     say_line(entry("report", str(path)))
+    if files[1:]:
+        say_line(entry("pictures", f"{len(files) - 1} in {options.pictures}"))
     if path.suffix == ".html" and not available():
         say_line(entry("charts", 'left out; to have them: pip install "tinygrad-batch[plot]"'))
     return OK

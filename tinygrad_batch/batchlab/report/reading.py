@@ -33,6 +33,11 @@ class Arrival:
     compared: bool
 
     @property
+    def rows(self) -> float:
+        """How many rows it saw, with those that it saw again."""
+        return self.updates * self.size
+
+    @property
     def arrived(self) -> bool:
         """Whether every seed did."""
         return math.isfinite(self.updates)

@@ -1,4 +1,4 @@
-"""Charts of the same trainings by three clocks: updates, epochs, seconds."""
+"""Charts of the same trainings by four clocks: updates, epochs, rows seen, seconds."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .plot import Plot, chart
 CLOCKS = (
     ("updates", "updates", "per update"),
     ("epochs", "epochs (passes over all rows)", "per epoch"),
+    ("rows", "rows seen", "per row"),
     ("seconds", "seconds on this machine", "per second"),
 )
 
@@ -39,7 +40,7 @@ class _Run:
         last = max(tuned["updates"]) if arrival.arrived else math.inf  # what comes after the goal is not shown
         curves = tuned["curves"]
         self.arrival = arrival
-        self.unit = {"updates": 1.0, "epochs": arrival.size / rows, "seconds": seconds}
+        self.unit = {"updates": 1.0, "epochs": arrival.size / rows, "rows": float(arrival.size), "seconds": seconds}
         self.updates: list[int] = []
         self.mean: list[float] = []
         self.low: list[float] = []

@@ -12,7 +12,7 @@ from ..charts.curves import curves
 from ..charts.descent import MOVED, SMALL, floors, linear_rule, rates, summed, time_to_the_goal, work_to_the_goal
 from ..html import Html, element, join, text
 from ..looks import Looks
-from ..parts import Section, charts, figure, step, table
+from ..parts import Section, beside, charts, figure, step, table
 from ..reading import Arrival, arrivals, law, regimes
 from ..walks import walk
 
@@ -84,26 +84,32 @@ def _clocks(data: Mapping[str, Any], there: Sequence[Arrival], looks: Looks) -> 
     few, many = found[0].size, found[-1].size
     said = (
         "Every line is one batch size, whose rows stand at its end: the mean over the starts, with bands from the "
-        f"least to the most. An epoch is {data['rows']:,} rows for everybody, so the second clock counts rows, too."
+        f"least to the most. An epoch is {data['rows']:,} rows for everybody, so the second clock and the third are "
+        "one clock in two units."
     )
+    why = "Every update has a price of its own, whatever its rows: the way through the layers, call by call."
     if many > few:
         steps = data["descent"]["scaling"]["seconds"]
-        said += (
+        why += (
             f" An update with {many:,} rows takes {words.times(steps[str(many)] / steps[str(few)])} as long as one "
             f"with {few:,} here, though it does {words.times(many / few)} the work."
         )
     return join(
         [
-            step("The same trainings by three clocks", said),
+            step("The same trainings by four clocks", said),
             charts(
                 figure("By updates", "How often were the weights changed?", drawn.get("updates", Html(""))),
-                figure("By epochs", "How many rows were looked at?", drawn.get("epochs", Html(""))),
+                figure("By epochs", "How often was every row looked at?", drawn.get("epochs", Html(""))),
+                figure("By rows", "How many rows were looked at?", drawn.get("rows", Html(""))),
                 figure("By seconds", "How long did it take?", drawn.get("seconds", Html(""))),
+            ),
+            beside(
                 figure(
                     "What time it takes to the goal",
                     "The ring is the fastest. Grey: sizes in between.",
                     time_to_the_goal(data, there, looks),
                 ),
+                why,
             ),
         ]
     )
