@@ -13,10 +13,9 @@ from ..errors import ArgumentError
 from ..problem import Problem
 from . import words
 from .memory import as_bytes, in_words, largest_batch
-from .scaling import Scaling, scaling
+from .scaling import TIE, Scaling, scaling
 
 FLAT = 1.3  # rows to the goal, by the fewest, that still count as the same
-TIE = 1.1  # times to the goal, by the least, of which one cannot say which is shorter
 
 
 @dataclass(frozen=True, slots=True)

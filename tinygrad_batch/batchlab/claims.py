@@ -16,6 +16,7 @@ import numpy as np
 
 from ..memory import format_bytes
 from .memory import in_words
+from .scaling import TIE
 from .words import batch, fixed, number, percent, spread
 
 if TYPE_CHECKING:
@@ -207,15 +208,17 @@ def _fastest(found: Comparison) -> Claim:
         "row": {size: count * size for size, count in updates.items()},
     }
     first = {name: min(axis, key=axis.__getitem__) for name, axis in axes.items()}
-    between = min(updates) < first["second"] < max(updates)
+    ends = {size: axes["second"][size] for size in (min(updates), max(updates))}
+    close = [size for size, seconds in ends.items() if seconds <= TIE * axes["second"][first["second"]]]
+    also = [f", and {batch(size, found.rows)} about as fast" for size in close if size != first["second"]]
     return Claim(
         "middle is fastest",
         "中等大小的 batch 收敛最快。",
         "A batch of middle size converges fastest.",
-        "holds if" if between else "does not hold here",
-        f"By the clock {batch(first['second'], found.rows)} were first to a loss of {number(scaling.goal)}. Counted "
-        f"in updates it is {batch(first['update'], found.rows)}, counted in rows seen, or epochs, "
-        f"{batch(first['row'], found.rows)}: who is first depends on what is counted.",
+        "does not hold here" if close else "holds if",
+        f"By the clock {batch(first['second'], found.rows)} were first to a loss of {number(scaling.goal)}"
+        f"{''.join(also)}. Counted in updates it is {batch(first['update'], found.rows)}, counted in rows seen, or "
+        f"epochs, {batch(first['row'], found.rows)}: who is first depends on what is counted.",
     )
 
 

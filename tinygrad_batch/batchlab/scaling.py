@@ -20,6 +20,7 @@ from .training import Curves, seconds_of_a_step, train
 COARSE = tuple(4.0**power for power in range(-5, 2))
 BETWEEN = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 LEAST_UPDATES = 300
+TIE = 1.1  # times to the goal, by the least, of which one cannot say which is shorter
 FRESH = 1000  # what is added to seeds that choose a rate, to make those that count
 
 
