@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -102,6 +103,7 @@ def run(function: Callable[[], Any], limit: int | None = None, warm_up: Callable
 def _work(function: Callable[[], Any], limit: int | None, warm_up: Callable[[], Any] | None, out: int) -> NoReturn:
     """Do the work of the copy, and end it."""
     code = 1
+    faulthandler.disable()  # a library that cannot bear to get no memory is an answer, and no news
     try:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # glibc: every large array is mapped by itself, and freeing it gives it back

@@ -230,7 +230,7 @@ def compare(
     parts: Sequence[str] = PARTS,
     thorough: bool = False,
     memory: int | str = "512 MiB",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Measure what the batch size does to memory, to the gradient, to the descent, to time and to rows held out.
 
@@ -247,7 +247,7 @@ def compare(
         More seeds, rates and starts: minutes instead of seconds.
     memory : int or str
         For the largest batch.
-    say : callable
+    say : callable, optional
         Gets a line before each part.
 
     Returns
@@ -284,7 +284,8 @@ def compare(
     }
     for part in PARTS:
         if part in parts:
-            say(part)
+            if say is not None:
+                say(part)
             start = time.perf_counter()
             setattr(result, part, work[part]())
             result.seconds[part] = time.perf_counter() - start
