@@ -38,6 +38,7 @@ def write(tmp_path):
         '"a","b","c"\n"1","2","3"\n4,5,6\n',
         "\n\na,b,c\n\n1,2,3\n   \n4,5,6\n\n\n",
         " a , b , c \n 1 ,\t2, 3.0\n4e0,+5,6.\n",
+        '"a";"b";"c"\n1;2;3\n4;5;6\n',
     ],
 )
 def test_tables_that_mean_the_same(write, content):
@@ -70,6 +71,13 @@ def test_quotes_keep_delimiters_and_line_breaks_in_their_cell(write):
     assert data.feature_names == ("height, cm", "weight\nkg")
     with pytest.raises(DataError, match="line 4, column 'y': 'x' is not"):
         load_file(write('"height, cm","weight\nkg",y\n1,2,3\n1,2,x\n'))
+
+
+def test_quoted_names_do_not_choose_the_delimiter(write):
+    assert load_file(write('"a, b, c, d";"e, f"\n1;2\n')).feature_names == ("a, b, c, d",)
+    assert load_file(write('"a;b;c","d;e;f"\n1,2\n')).target_name == "d;e;f"
+    with pytest.raises(DataError, match="line 2: 2 cells; the header has 3"):
+        load_file(write("a;b;c\n1;2\n"))
 
 
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3), min_size=1))

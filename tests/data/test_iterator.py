@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_batch.creation import asarray
-from tinygrad_batch.data import DataIterator, Weighted
+from tinygrad_batch.data import DataIterator, Stream, Weighted
 from tinygrad_batch.data import iterator as iterator_module
 from tinygrad_batch.data.orders import shuffled
 from tinygrad_batch.data.plan import Cursor, make_plan, restore, save
@@ -489,6 +489,18 @@ def test_the_mean_of_a_loop_that_was_broken_off_or_resumed_is_that_of_its_batche
     assert batches.mean([xb.mean() for (xb,) in batches]) == np.arange(4.0, 10.0).mean()
     with pytest.raises(ShapeError, match="4 values for 3 batches"):
         next(batches.epochs(1)).mean([0.0] * 4)
+    with pytest.raises(ShapeError, match=r"the values have shape \(\); expected one for each batch"):
+        batches.mean(asarray(1.0))
+
+
+def test_the_mean_of_a_generator_is_that_of_the_pass_that_it_makes():
+    batches = DataIterator([0.0, 0.0, 0.0, 0.0, 6.0], batch_size=2)
+    batches.load_state_dict({**batches.state_dict(), "step": 1})
+    assert batches.mean(xb.mean() for (xb,) in batches) == 2.0
+    batches.load_state_dict({**batches.state_dict(), "epoch": 1, "step": 2})
+    assert batches.mean([6.0]) == 6.0
+    streamed = DataIterator(Stream(lambda: iter([1.0, 2.0, 6.0])), batch_size=2)
+    assert streamed.mean(xb.mean() for (xb,) in streamed) == 3.0
 
 
 # ---- whole epochs for a compiled step ----

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tinygrad_batch.data import Shuffled, orders
+from tinygrad_batch.data import Blocks, Bucketed, Shuffled, Stratified, Weighted, orders
 from tinygrad_batch.data.orders import draws, generator, keyed, keyed_pieces, shuffled, sorting, within_window
 
 SMALL = list(range(1, 301))
@@ -23,15 +23,27 @@ HUGE = [10**12, 2**40 - 1, 2**40, 2**40 + 1, 2**62]
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (0, 1), (1, 0), (7, 12), (2**32 - 1, 3)])
 @pytest.mark.parametrize("rows", [1, 2, 10, 1000])
 def test_the_order_is_that_of_the_raw_draws(rows, seed, epoch):
-    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch]))
+    bits = np.random.PCG64(np.random.SeedSequence([seed, epoch, 1]))
     raw = [int(bits.random_raw()) for _ in range(rows)]
     assert shuffled(rows, seed, epoch).tolist() == sorted(range(rows), key=raw.__getitem__)
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.integers(0, 99), st.integers(0, 2**32 - 1))
 def test_the_order_in_a_window_is_that_of_its_raw_draws(rows, seed, epoch, window):
-    raw = np.random.PCG64(np.random.SeedSequence([seed, epoch, window, 3])).random_raw(rows).tolist()
+    raw = np.random.PCG64(np.random.SeedSequence([seed, epoch, window, 4])).random_raw(rows).tolist()
     assert within_window(rows, seed, epoch, window).tolist() == sorted(range(rows), key=raw.__getitem__)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42, 2**40])
+def test_no_order_sorts_the_numbers_of_a_generator_of_the_same_seed(seed):
+    """NumPy fills a key up with zeros, so an order made of `seed, 0` alone sorts ``default_rng(seed).random()``."""
+    numbers = np.random.default_rng(seed).random(1000)
+    samplers = [Shuffled(), Shuffled(keyed=True), Stratified(np.zeros(1000)), Bucketed(np.ones(1000)), Blocks(1, 1)]
+    for sampler in [*samplers, Weighted(np.ones(1000)), Weighted(np.ones(1000), replacement=False)]:
+        for epoch in range(2):
+            order = sampler.order(1000, 10, seed, epoch)
+            for found, other in ((numbers[order], np.arange(1000)), (order, numbers), (numbers[order], numbers)):
+                assert abs(np.corrcoef(found, other)[0, 1]) < 0.15  # 0.03 is expected
 
 
 def test_seed_and_epoch_are_not_added():
@@ -70,7 +82,7 @@ def test_generators_of_different_keys_differ():
 def one_row(position, rows, seed, epoch):
     """The same network on one Python integer, bit by bit as its docstring tells it."""
     half = max(1, ((rows - 1).bit_length() + 1) // 2)
-    keys = np.random.PCG64(np.random.SeedSequence([seed, epoch, 1])).random_raw(8).tolist()
+    keys = np.random.PCG64(np.random.SeedSequence([seed, epoch, 2])).random_raw(8).tolist()
     while True:
         left, right = divmod(position, 1 << half)
         for key in keys:

@@ -129,6 +129,22 @@ def test_columns_and_steps_that_there_are_not(write):
         Parquet(write(), ["age", 0])
     with pytest.raises(ArgumentError, match="in steps of 1, not 2"):
         Parquet(write())[::2]
+    with pytest.raises(ArgumentError, match="rows 0 were asked for; expected a slice"):
+        Parquet(write())[0]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    for read in (Parquet, load_file, DataIterator):
+        with pytest.raises(DataError, match="two columns are named 'a'"):
+            read(tmp_path / "twice.parquet")
+
+
+def test_the_row_group_that_is_kept_cannot_be_written(write):
+    table = Parquet(write())
+    with pytest.raises(ValueError, match="read-only"):
+        table[0:2][:] = -1
 
 
 def test_without_pyarrow_the_error_names_the_extra(write, monkeypatch):

@@ -251,6 +251,33 @@ def test_a_source_that_never_answers_does_not_hold_up_a_break(monkeypatch):
     assert not thread.is_alive()
 
 
+def test_many_workers_that_never_answer_are_waited_for_as_long_as_one(monkeypatch):
+    monkeypatch.setattr("tinygrad_batch.data.prefetch.PATIENCE", 0.2)
+    answer, busy, waited = threading.Event(), threading.Semaphore(0), []
+
+    def join(thread, timeout):
+        waited.append(timeout)
+        answer.wait(timeout)
+
+    def slow(x, rng):
+        if x:
+            busy.release()
+            answer.wait(30)
+        return x
+
+    for _ in DataIterator(np.arange(9), batch_size=1, transform=slow, prefetch=5, workers=4):
+        for _ in range(4):
+            assert busy.acquire(timeout=10)
+        monkeypatch.setattr(threading.Thread, "join", join)
+        break
+    answer.set()
+    monkeypatch.undo()
+    for thread in prefetching():
+        thread.join(10)
+    assert len(waited) == 4
+    assert sum(waited) < 0.3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

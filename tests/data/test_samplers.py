@@ -1,6 +1,7 @@
 """Samplers: what each promises of an epoch, for every number of rows and batch size."""
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tinygrad_batch.data import (
 )
 from tinygrad_batch.data.orders import shuffled
 from tinygrad_batch.data.samplers import Sampler
+from tinygrad_batch.data.sources import Sliced
 from tinygrad_batch.errors import ArgumentError, DataError
 
 ROWS = 37
@@ -223,15 +225,16 @@ def test_how_rough_batches_of_sorted_rows_are(window):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Weighted([1.0, -1.0]), ArgumentError, "finite and at least 0"),
-        (lambda: Weighted([0.0, 0.0]), ArgumentError, "one above 0"),
-        (lambda: Weighted([1.0, np.nan]), ArgumentError, "finite"),
+        (lambda: Weighted([1.0, -1.0]), ArgumentError, r"weights\[1\] is -1.0; expected a finite number of at least 0"),
+        (lambda: Weighted([0.0, 0.0]), ArgumentError, "all weights are 0"),
+        (lambda: Weighted([1.0, np.nan]), ArgumentError, r"weights\[1\] is nan"),
         (lambda: Weighted([[1.0]]), DataError, r"weights has shape \(1, 1\)"),
         (lambda: Weighted(["a"]), DataError, "weights has dtype"),
         (lambda: Weighted([1.0], rows_per_epoch=0), ArgumentError, "rows_per_epoch is 0"),
         (lambda: Weighted([1.0, 0.0], False, 2), ArgumentError, "at most 1 can be drawn"),
         (lambda: Weighted([1.0], replacement=1), ArgumentError, "replacement is 1"),
         (lambda: Stratified([]), DataError, r"labels has shape \(0,\)"),
+        (lambda: Stratified(np.array([1, "a", None], object)), DataError, "labels cannot be told apart"),
         (lambda: Bucketed([1.0], pool=0), ArgumentError, "pool is 0"),
         (lambda: Bucketed([[1.0]]), DataError, "lengths has shape"),
         (lambda: Blocks(0, 1), ArgumentError, "block_rows is 0"),
@@ -261,3 +264,73 @@ def test_a_state_of_another_sampler_is_refused():
     first, second = (DataIterator(np.arange(2), sampler=Weighted(weights)) for weights in ([1, 2], [2, 1]))
     with pytest.raises(KeyError, match="taken with sampler='Weighted"):
         second.load_state_dict(first.state_dict())
+
+
+def test_an_option_is_the_same_whatever_its_type():
+    pairs = [
+        (Blocks(np.int64(2), np.int32(3)), Blocks(2, 3)),
+        (Bucketed(np.array([1, 2, 3], np.int8), pool=np.int64(2)), Bucketed([1.0, 2.0, 3.0], 2)),
+        (Weighted([1, 2, 3], np.True_, np.int64(2)), Weighted([0.5, 1.0, 1.5], True, 2)),
+    ]
+    for first, second in pairs:
+        resumed, saved = (DataIterator(np.arange(3), batch_size=2, sampler=s) for s in (first, second))
+        resumed.load_state_dict(saved.state_dict())
+        assert rows_of(resumed) == rows_of(saved)
+
+
+def test_a_sampler_keeps_what_it_was_given():
+    lengths = np.array([1, 2, 3, 4])
+    sampler = Bucketed(lengths)
+    before = repr(sampler), sampler.order(4, 2, 0, 0).tolist()
+    lengths[:] = lengths[::-1].copy()
+    assert (repr(sampler), sampler.order(4, 2, 0, 0).tolist()) == before
+
+
+def test_weights_of_any_size():
+    assert set(Weighted([1e308] * 4).order(4, 1, 0, 0)) <= {0, 1, 2, 3}
+    for replacement in (True, False):
+        assert set(Weighted([0, 1e-320, 1], replacement).order(3, 1, 0, 0)) == {2}
+    assert set(Weighted([5e-324, 0]).order(2, 1, 0, 1)) == {0}
+
+
+def test_a_block_larger_than_the_data_takes_no_more_room():
+    assert sorted(Blocks(block_rows=10**15, window=1).order(10, 2, 0, 0)) == list(range(10))
+
+
+@dataclass(frozen=True, repr=False)
+class Given(Sampler):
+    """An order that anybody may have written."""
+
+    pieces_given: tuple
+    rows_counted: int = 3
+
+    def pieces(self, rows, batch_size, seed, epoch, start):
+        return iter(self.pieces_given)
+
+    def count(self, rows):
+        return self.rows_counted
+
+
+@pytest.mark.parametrize("source", [np.asarray, lambda array: Sliced(array, "x")])
+@pytest.mark.parametrize("piece", [[2, 0, 1], np.array([2, 0, 1], np.uint8), range(2, -1, -1)])
+def test_a_sampler_may_give_any_numbers_of_rows(source, piece):
+    batches = DataIterator(source(np.arange(3.0)), batch_size=2, sampler=Given((piece,)))
+    assert rows_of(batches) == [[piece[0], piece[1]], [piece[2]]]
+
+
+@pytest.mark.parametrize("source", [np.asarray, lambda array: Sliced(array, "x")])
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        (([0, 1],), "gave 2 rows; its count says 3"),
+        (([0, 1, 2], [0]), "gave 4 rows; its count says 3"),
+        (([0, 1, 3],), "gave the row 3; there are 3 rows, from 0"),
+        ((range(-1, 2),), "gave the row -1"),
+        (([True, False, True],), r"gave bool of shape \(3,\); expected the numbers of rows"),
+        (([[0, 1, 2]],), r"gave int64 of shape \(1, 3\)"),
+        (([0.0, 1.0, 2.0],), "gave float64"),
+    ],
+)
+def test_an_order_that_is_none_is_refused(source, pieces, message):
+    with pytest.raises(DataError, match=r"^Given\(.*\) in epoch 0 " + message):
+        list(DataIterator(source(np.arange(3.0)), batch_size=3, sampler=Given(pieces)))

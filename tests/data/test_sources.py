@@ -12,10 +12,12 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
+import tinygrad_batch as tb
 from tinygrad_batch.data import Blocks, DataIterator, Sequential, Shuffled, Weighted, load_file, sources
 from tinygrad_batch.data.sources import Mapped, Sliced, as_source
-from tinygrad_batch.errors import ArgumentError, DataError
+from tinygrad_batch.errors import ArgumentError, DataError, InPlaceError
 
 ROWS = 60
 X = np.random.default_rng(0).standard_normal((ROWS, 3, 2)).astype(np.float32)
@@ -162,6 +164,28 @@ def test_an_error_of_a_source_keeps_its_type():
     assert any("of x" in note for note in caught.value.__notes__)
 
 
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_what_a_source_holds_cannot_be_written_through_a_batch(shuffle):
+    class Views(OnlySlices):
+        def __getitem__(self, rows):
+            return self._array[rows]
+
+    held = np.arange(12.0).reshape(6, 2)
+    (xb,) = next(iter(DataIterator(Views(held), batch_size=3, shuffle=shuffle)))
+    with tb.no_grad():
+        if shuffle:
+            xb[0] = -1.0  # a copy, as of any other array
+        else:
+            with pytest.raises(InPlaceError):
+                xb[0] = -1.0
+    assert (held == np.arange(12.0).reshape(6, 2)).all()
+
+
+def test_sparse_matrices_are_refused_by_name():
+    with pytest.raises(DataError, match=r"x is a sparse csr_matrix. Pass a dense array: .toarray\(\)"):
+        DataIterator(sparse.csr_matrix(np.eye(3)))
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -293,6 +317,12 @@ def npy(array, **options):
     return content.getvalue()
 
 
+def npz(**arrays):
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -300,10 +330,11 @@ def npy(array, **options):
         ("x.npy", npy(X)[:20], "cannot be read"),
         ("x.npy", b"", "cannot be read"),
         ("x.npy", b"not an array at all", "cannot be read"),
+        ("x.npy", npz(x=X), "holds several arrays.* Name it .npz"),
         ("x.npy", npy(np.array([{}]), allow_pickle=True), r"cannot be read: .*[Pp]ython objects"),
         ("x.npy", npy(np.array(["a", "b"])), "numbers are expected"),
         ("x.npy", npy(np.zeros((0, 3))), "empty|cannot be read"),
-        ("x.npy", npy(np.array(1.0)), "not an array with rows|cannot be read"),
+        ("x.npy", npy(np.array(1.0)), "not an array with rows. An array of shape|cannot be read"),
         ("x.npz", b"PK\x03\x04", "no .npz archive"),
         ("x.npz", b"PK\x05\x06" + bytes(18), "holds no arrays"),
         ("x.csv", b"a\n1\n", "one column"),
@@ -320,7 +351,7 @@ def test_files_that_are_broken(tmp_path, name, content, message):
 
 
 def test_paths_that_stand_wrongly(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match=r"No such file or directory. Check the path"):
         DataIterator(tmp_path / "none.npy")
     np.savez(tmp_path / "a.npz", x=X)
     with pytest.raises(DataError, match=r"not an .npy file.*give it alone"):

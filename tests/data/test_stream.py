@@ -166,7 +166,14 @@ def test_what_takes_a_start():
         def read(self, first):
             return iter(range(first, 3))
 
-    for rows in (optional, defaulted, Reader().read, functools.partial(optional, 0), lambda start: range(start, 3)):
+    def named(*, start):
+        return iter(range(start, 3))
+
+    def first(begin, /):
+        return iter(range(begin, 3))
+
+    parted = functools.partial(optional, 0)
+    for rows in (optional, defaulted, Reader().read, parted, named, first, lambda start: range(start, 3)):
         batches = DataIterator(Stream(rows), batch_size=1)
         batches.load_state_dict({**batches.state_dict(), "step": 2})
         assert rows_of(batches) == [[2]]
@@ -186,6 +193,23 @@ def test_an_error_of_the_stream_comes_with_its_row_at_its_batch():
     assert caught.value.__notes__ == ["in row 9 of the stream", "while preparing batch 2 of epoch 0"]
 
 
+def test_a_stream_that_was_used_up_is_not_an_epoch_without_rows():
+    used_up = iter([1.0, 2.0, 3.0])
+    epochs = DataIterator(Stream(lambda: used_up), batch_size=2).epochs(2)
+    assert rows_of(next(epochs)) == [[1.0, 2.0], [3.0]]
+    with pytest.raises(DataError, match=r"the stream gave no rows. .* return one that begins anew") as caught:
+        list(next(epochs))
+    assert "while preparing batch 0 of epoch 1" in caught.value.__notes__
+
+
+def test_after_the_last_batch_of_an_unknown_length_its_epoch_has_none_left():
+    batches, resumed = (DataIterator(Stream(from_start(4)), batch_size=2) for _ in range(2))
+    for _ in batches:
+        state = batches.state_dict()
+    resumed.load_state_dict(state)
+    assert [(epoch.number, rows_of(epoch)) for epoch in resumed.epochs(2)] == [(0, []), (1, [[0, 1], [2, 3]])]
+
+
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
@@ -197,6 +221,8 @@ def test_an_error_of_the_stream_comes_with_its_row_at_its_batch():
         (["a", "b"], DtypeError, "holds no numbers"),
         ([{1: 2}], ArgumentError, "the key 1"),
         ([()], DataError, "a row without arrays"),
+        ([1.0, None], DataError, "the stream gave None; expected a tuple of x"),
+        ([], DataError, "the stream gave no rows"),
     ],
 )
 def test_rows_that_are_none(rows, error, message):

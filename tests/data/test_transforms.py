@@ -97,11 +97,16 @@ def test_the_generator_of_a_batch_is_that_of_its_step():
         assert (drawn == generator(2, 0, step, BATCH).random(len(drawn))).all()
 
 
-def test_a_row_that_comes_twice_is_transformed_alike():
-    batches = DataIterator(X, Y, sampler=Weighted(np.eye(ROWS)[4], rows_per_epoch=3), transform=noisy)
-    ((x, y),) = parts(batches)
-    assert y.tolist() == [4, 4, 4]
-    assert (x == x[0]).all()
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_row_that_comes_again_is_transformed_anew(prefetch):
+    """Rows of a rare class that are drawn often are not the same row every time; which they are is reproducible."""
+    options = {"sampler": Weighted(np.eye(ROWS)[4], rows_per_epoch=6), "transform": noisy, "prefetch": prefetch}
+    for batch_size in (2, 6):
+        drawn = np.concatenate([x for x, _ in parts(DataIterator(X, Y, batch_size=batch_size, **options))])
+        expected = [X[4] + generator(0, 0, position, ROW).standard_normal(3) for position in range(6)]
+        assert (drawn == expected).all()
+    ranks = [parts(DataIterator(X, Y, rank=rank, world_size=2, **options))[0][0] for rank in range(2)]
+    assert (np.stack(ranks, axis=1).reshape(6, 3) == expected).all()
 
 
 def test_shapes_dtypes_and_forms_of_what_comes_back():

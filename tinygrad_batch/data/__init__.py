@@ -15,12 +15,12 @@ training that stopped anywhere goes on as if it had not.
 
 >>> whole, stopped, resumed = (DataIterator(np.arange(6), batch_size=2, shuffle=True, seed=7) for _ in range(3))
 >>> [rows.numpy().tolist() for (rows,) in whole]
-[[3, 4], [0, 2], [5, 1]]
+[[5, 1], [2, 4], [0, 3]]
 >>> for batch in stopped:
 ...     break
 >>> resumed.load_state_dict(stopped.state_dict())
 >>> resumed.cursor, [rows.numpy().tolist() for (rows,) in resumed]
-(Cursor(seed=7, epoch=0, step=1), [[0, 2], [5, 1]])
+(Cursor(seed=7, epoch=0, step=1), [[2, 4], [0, 3]])
 
 **Sources.** Arrays in memory are not copied. What lies on a disk is read when its rows have their turn: the path of an
 ``.npy`` file or any `numpy.memmap`, which does not fill the memory however large it is, `Parquet`, and whatever has a
@@ -60,8 +60,8 @@ True
 
 **Streams** are rows that come one after the other, maybe without end, and are shuffled in windows: `Stream`.
 
-**Prefetching.** Threads prepare the next batches while one is in use. An error arrives where its batch would, and no
-thread is left when the loop ends, however it ends.
+**Prefetching.** Threads prepare the next batches while one is in use. An error arrives where its batch would, and
+the threads end with the loop, however it ends, as soon as the batches that they are at are done.
 
 >>> sum(len(xb) for xb, yb in DataIterator(x, y, batch_size=20, transform=noisy, prefetch=4, workers=2))
 442

@@ -53,6 +53,8 @@ by position and options by keyword, such as batch_size=20
         raise DataError(f"{name} is no array: {error}", "All rows need the same length") from error
     if array.ndim == 0:
         hint = "Arrays are given by position and options by keyword, such as batch_size=20"
+        if isinstance(value, np.ndarray):
+            hint = "An array of shape () has no rows: give it the shape (rows, ...)"
         if hasattr(value, "x") and hasattr(value, "y"):
             hint = "Give its arrays, data.x and data.y, or unpack it with *data"
         raise DataError(f"{name} is a single {type(value).__name__}, not an array with rows", hint)

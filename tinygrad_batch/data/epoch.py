@@ -62,7 +62,7 @@ class Epoch(Generic[Batch]):
         Raises
         ------
         ShapeError
-            If there are more values than batches.
+            If there are more values than batches, or they are a tensor of another shape.
 
         Examples
         --------
@@ -74,6 +74,8 @@ class Epoch(Generic[Batch]):
         >>> epoch.mean(means), sum(means).item() / 2
         (3.0, 3.75)
         """
+        if isinstance(values, Tensor) and values.ndim != 1:
+            raise ShapeError(f"the values have shape {values.shape}; expected one for each batch, (batches,)")
         numbers = [float(value) for value in (values.numpy() if isinstance(values, Tensor) else values)]
         plan, mine = self._source.plan, self._source._pipeline.mine
         if plan.rows is not None and len(numbers) > len(self):

@@ -59,7 +59,7 @@ def read_csv(content: bytes, source: str, columns: Sequence[str | int] | None = 
     ----------
     content : bytes
         UTF-8 text, with or without a byte order mark; cells separated by comma, semicolon or tab,
-        whichever the header has most of; quotes as in CSV. Blank lines are skipped.
+        whichever fits the header and the line below it; quotes as in CSV. Blank lines are skipped.
     source : str
         What the messages call the file.
     columns : sequence of str or int, optional
@@ -185,21 +185,29 @@ def _text(content: bytes, source: str) -> str:
 
 
 def _records(text: str, source: str) -> list[tuple[int, list[str]]]:
-    """Return (line, cells) for every line that is not blank, with the delimiter that the header has most of."""
-    first = {delimiter: _split(text, delimiter, source, only_first=True) for delimiter in DELIMITERS}
-    most = max(first, key=lambda delimiter: len(first[delimiter][0][1]) if first[delimiter] else 0)
-    return _split(text, most, source, only_first=False)
+    """Return (line, cells) for every line that is not blank.
+
+    The delimiter is the one that cuts the header into most cells, and the line below it into as many: what the others
+    cut may be quoted names.
+    """
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        counts = [len(cells) for _, cells in _split(text, delimiter, source, most=2)] or [0]
+        return counts[0] > 1 and len(set(counts)) == 1, counts[0]
+
+    return _split(text, max(DELIMITERS, key=fit), source)
 
 
-def _split(text: str, delimiter: str, source: str, only_first: bool) -> list[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=not only_first)
+def _split(text: str, delimiter: str, source: str, most: int | None = None) -> list[tuple[int, list[str]]]:
+    """Return lines cut into cells, with quotes that do not match forgiven where only a few lines are looked at."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=most is None)
     records: list[tuple[int, list[str]]] = []
     line = 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells) or len(cells) > 1:
                 records.append((line, [cell.strip() for cell in cells]))
-                if only_first:
+                if len(records) == most:
                     break
             line = reader.line_num + 1
     except csv.Error as error:

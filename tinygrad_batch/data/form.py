@@ -59,9 +59,10 @@ class Form(NamedTuple):
         elif isinstance(value, tuple):
             if len(value) == len(self.names):
                 return list(value)
-        elif len(self.names) == 1 and not isinstance(value, Mapping):
+        elif len(self.names) == 1 and value is not None and not isinstance(value, Mapping):
             return [value]
         given = f"a dict of {list(value)}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+        given = "None" if value is None else given
         given += f" of {len(value)}" if isinstance(value, tuple) else ""
         kind = "dict" if self.as_dict else "tuple"
         raise DataError(f"{source} gave {given}; expected a {kind} of {', '.join(self.names)}")

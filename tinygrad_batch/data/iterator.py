@@ -55,7 +55,7 @@ class DataIterator(Generic[Batch]):
         be none of a short last one.
     transform : callable, optional
         ``transform(x, y, rng)`` gets the arrays of one row, and returns new ones; of a dict,
-        ``transform(row, rng)``. The generator is the row's own in this epoch.
+        ``transform(row, rng)``. The generator is the row's own in this epoch, each time if it comes again.
     batch_transform : callable, optional
         The same for the arrays of a batch, whose rows it keeps. Of several processes, each transforms the whole
         batch and keeps its part.
@@ -258,7 +258,7 @@ class DataIterator(Generic[Batch]):
         --------
         >>> batches = DataIterator([[1.0], [2.0], [3.0]], batch_size=2, shuffle=True)
         >>> [rows.tolist() for rows in batches.row_numbers()], batches.epoch
-        ([[2, 1, 0]], 1)
+        ([[1, 0, 2]], 1)
         """
         epoch = self._pass = self._epoch(self.epoch)
         step, size, end = epoch.start, self.batch_size, len(self)
@@ -280,6 +280,7 @@ class DataIterator(Generic[Batch]):
         >>> batches.mean([xb.mean() for (xb,) in batches])
         3.0
         """
+        values = values if isinstance(values, Tensor) else list(values)  # which may begin a pass
         return self._pass.mean(values)
 
     def _epoch(self, number: int) -> Epoch[Batch]:
@@ -304,7 +305,8 @@ class DataIterator(Generic[Batch]):
         """Return the cursor, and what it is one of, as plain values, which JSON can keep.
 
         It names the first batch not handed out, whatever threads have prepared. Inside a loop that is the one
-        after the batch in use; in an epoch's last batch, it is batch 0 of the next epoch. To stop in the middle of an
+        after the batch in use; in an epoch's last batch, it is batch 0 of the next epoch. A stream without length does
+        not know its last batch: the epoch that goes on after it has no batches left. To stop in the middle of an
         epoch, ask inside the loop: ``epochs`` goes on to the next epoch where only the inner loop is broken off.
 
         Examples
@@ -337,6 +339,7 @@ class DataIterator(Generic[Batch]):
         """
         cursor = restore(self._plan, state)
         self._loaded = self._at = (cursor.epoch, cursor.step)
+        self._pass = self._epoch(cursor.epoch)
 
     def __repr__(self) -> str:
         plan, data = self._plan, self._pipeline.data

@@ -1,18 +1,22 @@
 """The order of the rows in an epoch: pure functions of the seed and the number of the epoch.
 
-Every random number of this room is drawn here, by `draws`, or by a generator from `generator`; nothing
+Every random number of an iterator is drawn here, by `draws`, or by a generator from `generator`; nothing
 remembers anything between two calls. They start from the words ``seed, epoch`` and what follows:
 
-===========================  =====================================================
-``seed, epoch``              the order of an epoch
-``seed, epoch, 1``           the keys of an order that is worked out where it is asked for
-``seed, epoch, 2``           whatever else a sampler draws
-``seed, epoch, window, 3``   the order inside one window of a stream or of blocks
-``seed, epoch, row, 4``      the transform of one row
-``seed, epoch, step, 5``     the transform of one batch
-===========================  =====================================================
+=============================  ==============================================================================
+``seed, epoch, 1``             the order of an epoch
+``seed, epoch, 2``             the keys of an order that is worked out where it is asked for
+``seed, epoch, 3``             whatever else a sampler draws
+``seed, epoch, window, 4``     the order inside one window of a stream or of blocks
+``seed, epoch, row, 5``        the transform of one row; by its position in the order, where rows come again
+``seed, epoch, step, 6``       the transform of one batch
+``seed, 0, 7``                 which rows `train_test_split` puts aside
+=============================  ==============================================================================
 
-So seed 0 in epoch 1 and seed 1 in epoch 0 have nothing in common, as they would if the two were added.
+So seed 0 in epoch 1 and seed 1 in epoch 0 have nothing in common, as they would if the two were added. The last word is
+never 0, because NumPy fills up with zeros: ``SeedSequence([seed, 0])`` is that of ``numpy.random.default_rng(seed)``,
+and a column ``default_rng(0).random(rows)``, which grows with its raw draws, would be *sorted* by an order made of the
+same draws.
 
 Orders are made from raw draws and a sort. NumPy promises that the raw stream of PCG64 and of
 SeedSequence never changes; how `Generator.permutation` uses it may change with any version, and a training that
@@ -28,7 +32,7 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
 
-KEYS, MORE, WINDOW, ROW, BATCH = 1, 2, 3, 4, 5
+ORDER, KEYS, MORE, WINDOW, ROW, BATCH, SPLIT = 1, 2, 3, 4, 5, 6, 7
 LARGE = 2**22  # rows above which an order is worked out piece by piece; as a list they would take 32 MiB
 PIECE = 2**13  # rows of a piece: few enough to stay in the cache, enough to forget what a NumPy call costs
 ROUNDS = 8  # after 4, some rows prefer some places in orders of up to 10 rows; after 6, no test sees it
@@ -80,9 +84,9 @@ def shuffled(rows: int, seed: int, epoch: int) -> Rows:
     Examples
     --------
     >>> shuffled(5, seed=0, epoch=1), shuffled(5, seed=1, epoch=0)
-    (array([4, 1, 2, 0, 3]), array([2, 4, 0, 3, 1]))
+    (array([2, 1, 4, 0, 3]), array([3, 1, 4, 0, 2]))
     """
-    return sorting(draws(rows, seed, epoch))
+    return sorting(draws(rows, seed, epoch, ORDER))
 
 
 def sorting(raw: NDArray[np.uint64]) -> Rows:
@@ -145,7 +149,7 @@ def keyed(positions: NDArray[np.integer], rows: int, seed: int, epoch: int) -> R
     >>> sorted(keyed(np.arange(5), 5, seed=0, epoch=0).tolist())
     [0, 1, 2, 3, 4]
     >>> keyed(np.array([0, 1, 10**12 - 1]), 10**12, seed=0, epoch=0)
-    array([681514654266,  65494144146,   8180653093])
+    array([625873777649, 255375476563,  45952270370])
     """
     half = max(1, -(-(rows - 1).bit_length() // 2))
     keys = draws(ROUNDS, seed, epoch, KEYS)

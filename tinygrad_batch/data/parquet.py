@@ -56,7 +56,7 @@ class Parquet:
         self.path = Path(path)
         self._file = _opened(self.path)
         schema, metadata = self._file.schema_arrow, self._file.metadata
-        names = list(schema.names)
+        names = _names(self._file, self.path.name)
         if columns is not None and not len(columns):
             raise ArgumentError("columns is empty", "Name at least one column")
         chosen = names if columns is None else [names[column_index(names, c, self.path.name)] for c in columns]
@@ -78,6 +78,8 @@ class Parquet:
 
     def __getitem__(self, rows: slice) -> Array:
         """Return neighbouring rows, read anew or taken from the row group read last."""
+        if not isinstance(rows, slice):
+            raise ArgumentError(f"rows {rows!r} were asked for; expected a slice", "One row is parquet[row : row + 1]")
         start, stop, step = rows.indices(len(self))
         if step != 1:
             raise ArgumentError(f"a Parquet file is read in steps of 1, not {step}")
@@ -104,6 +106,7 @@ class Parquet:
                     where = f"{self.path.name}, row {row}, column {name!r}"
                     raise DataError(f"{where}: the value is missing", "Fill it in or drop the row")
                 values[:, place] = column.to_numpy()
+            values.flags.writeable = False  # it is kept, so nobody may change it
             self._latest = group, values
         return self._latest[1]
 
@@ -113,7 +116,16 @@ class Parquet:
 
 def column_names(path: str | Path) -> tuple[str, ...]:
     """Return what the columns of a Parquet file are called, whatever they hold."""
-    return tuple(_opened(Path(path)).schema_arrow.names)
+    path = Path(path)
+    return tuple(_names(_opened(path), path.name))
+
+
+def _names(file: Any, source: str) -> list[str]:
+    names: list[str] = file.schema_arrow.names
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise DataError(f"{source}: two columns are named {name!r}", "Give each its own name")
+    return names
 
 
 def _opened(path: Path) -> Any:

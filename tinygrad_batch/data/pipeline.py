@@ -17,7 +17,7 @@ from .arrays import Array
 from .checks import check_integer
 from .form import stacked
 from .options import Transform
-from .orders import BATCH, ROW, Rows, generator
+from .orders import BATCH, ROW, Rows, as_numbers, generator
 from .plan import Plan
 from .prefetch import ahead
 from .stream import Stream
@@ -115,12 +115,15 @@ class Pipeline:
             seen, kept = slice(None), self.mine
         elif not len(rows[self.mine]):  # no rows, in the shapes that the transform gives to one
             seen, kept = slice(1), slice(0)
-        rows = rows[seen]
+        first = step * self.plan.batch_size
+        positions, rows = range(first, first + len(rows))[seen], rows[seen]
         arrays = [column[seen] for column in columns] or self._read(rows)
         if isinstance(rows, range):
             arrays = [array.copy() for array in arrays]  # a transform may write into them
         if self.transform:
-            made = [self._row(epoch, int(row), [array[at] for array in arrays]) for at, row in enumerate(rows)]
+            own = positions if self.data.repeats else rows  # what each row's generator is chosen by
+            numbers = zip(as_numbers(rows).tolist(), as_numbers(own).tolist(), strict=True)
+            made = [self._row(epoch, *pair, [array[at] for array in arrays]) for at, pair in enumerate(numbers)]
             arrays = stacked(made, self.data.form.names)
         if self.batch_transform:
             rng = generator(self.plan.seed, epoch, step, BATCH)
@@ -131,10 +134,10 @@ class Pipeline:
             raise DataError(f"batch_transform gave arrays of shapes {shapes} for {len(rows)} rows", "Keep the rows")
         return [array[kept] for array in arrays]
 
-    def _row(self, epoch: int, row: int, values: list[Any]) -> list[Any]:
+    def _row(self, epoch: int, row: int, own: int, values: list[Any]) -> list[Any]:
         """Return one row after its transform."""
         try:
-            rng = generator(self.plan.seed, epoch, row, ROW)
+            rng = generator(self.plan.seed, epoch, own, ROW)
             return self.data.form.call(cast(Transform, self.transform), values, rng)
         except Exception as error:
             error.add_note(f"in the transform of row {row}")

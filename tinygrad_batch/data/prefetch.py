@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-PATIENCE = 5.0  # seconds to wait for a thread to finish what it is at; one whose source never answers is left behind
+PATIENCE = 5.0  # seconds to wait for threads to finish what they are at; one whose source never answers is left behind
 
 
 def ahead(work: Iterator[Callable[[], Item]], count: int, workers: int) -> Iterator[Item]:
@@ -27,7 +28,8 @@ def ahead(work: Iterator[Callable[[], Item]], count: int, workers: int) -> Itera
     Notes
     -----
     An error, of the work or in asking for it, is raised where its item would have come. However this ends, at the
-    last item, by an error, because nobody goes on with it, or at the end of the program, the threads end too.
+    last item, by an error, because nobody goes on with it, or at the end of the program, the threads end too, each
+    when it has finished what it is at; who ends it waits up to `PATIENCE` for that.
 
     Examples
     --------
@@ -93,10 +95,11 @@ class _Desk(Generic[Item]):
         self.tickets.put(False)  # so that the next thread ends, too
 
     def close(self, threads: list[threading.Thread]) -> None:
-        """Let the threads end, and wait until they have."""
+        """Let the threads end, and wait a while until they have."""
         self._closed = True
         self.tickets.put(False)
         if threading.current_thread() not in threads:  # a thread that collects garbage cannot wait for itself
+            deadline = time.monotonic() + PATIENCE
             for thread in threads:
                 if thread.is_alive():
-                    thread.join(PATIENCE)
+                    thread.join(max(0.0, deadline - time.monotonic()))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ArgumentError, DataError
 from .arrays import Array, as_rows
 from .checks import check_flag, check_integer
-from .orders import LARGE, MORE, Rows, draws, keyed_pieces, shuffled, sorting, within_window
+from .orders import LARGE, MORE, ORDER, Rows, draws, keyed_pieces, shuffled, sorting, within_window
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +38,11 @@ class Sampler:
 
     windowed: ClassVar[bool] = False
     """Whether the pieces are windows of neighbouring rows, to be read from a disk in one go."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a row may come again in an epoch: each time, its transform then draws numbers of its own."""
+        return False
 
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> range | Rows:
         """Return the rows of an epoch in their order."""
@@ -92,10 +97,10 @@ class Shuffled(Sampler):
     Examples
     --------
     >>> Shuffled().order(rows=5, batch_size=2, seed=0, epoch=1)
-    array([4, 1, 2, 0, 3])
+    array([2, 1, 4, 0, 3])
     >>> first, *_ = next(Shuffled().pieces(rows=10**12, batch_size=2, seed=0, epoch=1, start=10**11))
     >>> int(first)
-    464153677978
+    759883732249
     """
 
     keyed: bool | None = None
@@ -145,7 +150,7 @@ class Weighted(Sampler):
 
     >>> order = Weighted([1 / 9] * 9 + [1], rows_per_epoch=1000).order(rows=10, batch_size=10, seed=0, epoch=0)
     >>> int((order == 9).sum())
-    527
+    530
     """
 
     weights: Any
@@ -154,29 +159,40 @@ class Weighted(Sampler):
 
     def __post_init__(self) -> None:
         weights = _one_a_row(as_rows(self.weights, "weights"), "weights").astype(np.float64)
-        if not (np.isfinite(weights) & (weights >= 0)).all() or not 0 < weights.sum() < np.inf:
-            raise ArgumentError("weights are expected to be finite and at least 0, with one above 0")
-        object.__setattr__(self, "weights", weights)
-        replacement, most = check_flag(self.replacement, "replacement"), int(np.count_nonzero(weights))
+        for row in np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[:1]:
+            raise ArgumentError(f"weights[{row}] is {weights[row]}; expected a finite number of at least 0")
+        if not weights.any():
+            raise ArgumentError("all weights are 0; no row could be drawn", "Give at least one row a weight above 0")
+        weights /= weights.max()  # sums of them cannot overflow, and what is too small for full precision is 0
+        weights[weights < np.finfo(np.float64).tiny] = 0.0
+        _keep(self, weights=weights, replacement=check_flag(self.replacement, "replacement"))
         if self.rows_per_epoch is not None:
-            drawn = check_integer(self.rows_per_epoch, "rows_per_epoch", 1)
-            if drawn > most and not replacement:
-                raise ArgumentError(f"rows_per_epoch is {drawn}; without replacement at most {most} can be drawn")
+            _keep(self, rows_per_epoch=check_integer(self.rows_per_epoch, "rows_per_epoch", 1))
+            if self.rows_per_epoch > (most := int(np.count_nonzero(weights))) and not self.replacement:
+                given = f"rows_per_epoch is {self.rows_per_epoch}"
+                raise ArgumentError(f"{given}; without replacement at most {most} can be drawn")
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a row may come again."""
+        return self.replacement
 
     def count(self, rows: int) -> int:
         """Return how many rows are drawn."""
         if self.rows_per_epoch is not None:
-            return int(self.rows_per_epoch)
+            return self.rows_per_epoch
         return rows if self.replacement else int(np.count_nonzero(self.weights))
 
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return the rows as they were drawn."""
         count = self.count(rows)
         if self.replacement:
-            shares = np.cumsum(self.weights)
-            return shares[:-1].searchsorted(_fractions(draws(count, seed, epoch)) * shares[-1], side="right")
+            shares, drawn = np.cumsum(self.weights), _fractions(draws(count, seed, epoch, ORDER))
+            ascending, found = drawn.argsort(), np.empty(count, np.intp)  # neighbours are found near each other
+            found[ascending] = shares[:-1].searchsorted(drawn[ascending] * shares[-1], side="right")
+            return found
         waiting = np.full(rows, np.inf)  # until a row is met, if each is met at the rate of its weight
-        times = -np.log1p(-_fractions(draws(rows, seed, epoch)))
+        times = -np.log1p(-_fractions(draws(rows, seed, epoch, ORDER)))
         np.divide(times, self.weights, out=waiting, where=self.weights > 0)
         return waiting.argsort(kind="stable")[:count]
 
@@ -213,12 +229,15 @@ class Stratified(Sampler):
     labels: Any
 
     def __post_init__(self) -> None:
-        labels = np.unique(_one_a_row(self.labels, "labels"), return_inverse=True)[1]
-        object.__setattr__(self, "labels", labels)
+        try:
+            labels = np.unique(_one_a_row(self.labels, "labels"), return_inverse=True)[1]
+        except TypeError as error:
+            raise DataError(f"labels cannot be told apart: {error}", "Give all of them one type") from error
+        _keep(self, labels=labels)
 
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return a permutation of the rows."""
-        by_class = np.lexsort((draws(rows, seed, epoch), self.labels))
+        by_class = np.lexsort((draws(rows, seed, epoch, ORDER), self.labels))
         full, rest = divmod(rows, batch_size)
         offset, turns = _offset_and_turns(full, seed, epoch)
         short = (np.arange(rest) * rows + offset % rows) // max(rest, 1)
@@ -249,15 +268,15 @@ class Bucketed(Sampler):
     ...     batches = lengths[sampler.order(32_000, 32, seed=0, epoch=0)].reshape(1000, 32)
     ...     return 1 - lengths.sum() / (batches.max(axis=1) * 32).sum()
     >>> print(f"{padding(Shuffled()):.0%}, {padding(Bucketed(lengths, pool=10)):.0%}, {padding(Bucketed(lengths)):.0%}")
-    75%, 29%, 5%
+    75%, 30%, 5%
     """
 
     lengths: Any
     pool: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", _one_a_row(as_rows(self.lengths, "lengths"), "lengths"))
-        check_integer(self.pool, "pool", 1)
+        lengths = _one_a_row(as_rows(self.lengths, "lengths"), "lengths").astype(np.float64)
+        _keep(self, lengths=lengths, pool=check_integer(self.pool, "pool", 1))
 
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return a permutation of the rows."""
@@ -298,7 +317,7 @@ class Blocks(Sampler):
     Examples
     --------
     >>> Blocks(block_rows=2, window=2).order(rows=9, batch_size=3, seed=0, epoch=0)
-    array([4, 5, 6, 7, 3, 0, 1, 2, 8])
+    array([6, 7, 8, 3, 0, 2, 1, 4, 5])
     """
 
     block_rows: int
@@ -306,8 +325,8 @@ class Blocks(Sampler):
     windowed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_integer(self.block_rows, "block_rows", 1)
-        check_integer(self.window, "window", 1)
+        block_rows, window = check_integer(self.block_rows, "block_rows", 1), check_integer(self.window, "window", 1)
+        _keep(self, block_rows=block_rows, window=window)
 
     def order(self, rows: int, batch_size: int, seed: int, epoch: int) -> Rows:
         """Return a permutation of the rows."""
@@ -315,16 +334,23 @@ class Blocks(Sampler):
 
     def pieces(self, rows: int, batch_size: int, seed: int, epoch: int, start: int) -> Iterator[Rows]:
         """Yield it a window at a time."""
+        within = np.arange(min(self.block_rows, rows))
         firsts = self.block_rows * shuffled(-(-rows // self.block_rows), seed, epoch)
         position = 0
         for number in range(-(-len(firsts) // self.window)):
             first = firsts[number * self.window : (number + 1) * self.window, None]
-            members = (first + np.arange(self.block_rows)).ravel()
+            members = (first + within).ravel()
             members = members[members < rows]  # the block at the end of the data may be a short one
             if position + len(members) > start:
                 order = within_window(len(members), seed, epoch, number)
                 yield members[order][max(start - position, 0) :]
             position += len(members)
+
+
+def _keep(sampler: Sampler, **values: Any) -> None:
+    """Keep what was checked, of one type whatever was given: a saved state compares it."""
+    for name, value in values.items():
+        object.__setattr__(sampler, name, value)
 
 
 def _shown(value: Any) -> str:

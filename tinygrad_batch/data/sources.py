@@ -87,7 +87,7 @@ class Sliced:
         except Exception as error:
             error.add_note(f"while reading rows {first} to {stop - 1} of {self.name}")
             raise
-        return found
+        return read_only(found)  # it may be a view of what the source holds
 
 
 class Mapped(Sliced):
@@ -136,6 +136,8 @@ def as_source(value: Any, name: str) -> Source:
     """
     if isinstance(value, str | Path):
         value = map_npy(value)
+    if hasattr(value, "toarray"):
+        raise DataError(f"{name} is a sparse {type(value).__name__}", "Pass a dense array: .toarray()")
     if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
         mapping = _mapping(value)
         array = as_rows(value, name)
@@ -157,10 +159,15 @@ def map_npy(path: str | Path) -> Array:
         hint = "A table (.npz, .csv, .parquet) holds all arrays: give it alone"
         raise DataError(f"{str(path)!r} is not an .npy file, which holds one array", hint)
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error.strerror}", "Check the path") from error
     except TOO_BROKEN as error:
         hint = "Write it with np.save(path, array), of an array of numbers"
         raise DataError(f"{str(path)!r} cannot be read: {error}", hint) from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{str(path)!r} holds several arrays, as an .npz archive does", "Name it .npz")
+    return array
 
 
 def open_table(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, DataError
 from ..tensor import Tensor
 from .arrays import Array, as_rows, check_aligned, positional_names
 from .checks import check_flag, check_integer
+from .orders import SPLIT, draws, sorting
 
 
 def train_test_split(
@@ -60,7 +61,7 @@ def train_test_split(
     seed = check_integer(seed, "seed", 0)
     if not check_flag(shuffle, "shuffle"):
         return tuple(part for array in named.values() for part in (array[: rows - test], array[rows - test :]))
-    permutation = np.random.default_rng(seed).permutation(rows)
+    permutation = sorting(draws(rows, seed, 0, SPLIT))
     return tuple(part for array in named.values() for part in (array[permutation[test:]], array[permutation[:test]]))
 
 

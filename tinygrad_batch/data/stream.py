@@ -44,15 +44,15 @@ class Stream:
     >>> batches = DataIterator(Stream(squares, window=6), batch_size=3)
     >>> for xb, yb in itertools.islice(batches, 2):
     ...     print(xb.numpy(), yb.numpy())
-    [2. 3. 0.] [4. 9. 0.]
-    [4. 1. 5.] [16.  1. 25.]
+    [5. 1. 2.] [25.  1.  4.]
+    [0. 4. 3.] [ 0. 16.  9.]
     """
 
     def __init__(self, rows: Callable[..., Iterable[Any]], *, window: int = 1, length: int | None = None) -> None:
-        self._source = rows
-        self._seeks = _takes_an_argument(rows)
+        self._from_row = _from_row(rows)
         self.window = check_integer(window, "window", 1)
         self.rows = self.per_epoch = None if length is None else check_integer(length, "length", 1)
+        self.repeats = False
         self.form = Form((), False)  # of a row, once one has been read
 
     def pieces(self, plan: Plan, epoch: int, step: int) -> Iterator[list[Array]]:
@@ -74,11 +74,14 @@ class Stream:
         """Yield the arrays of each row from `start` on."""
         number = start
         try:
-            rows = iter(self._source(start)) if self._seeks else islice(self._source(), start, None)
+            rows = self._from_row(start)
             for row in islice(rows, None if self.per_epoch is None else self.per_epoch - start):
                 self.form = self.form if self.form.names else Form.of(row)
                 yield self.form.split(row, "the stream")
                 number += 1
+            if not number:
+                hint = "Each epoch asks for a new iterable: return one that begins anew, not one used up"
+                raise DataError("the stream gave no rows", hint)
             if self.per_epoch is not None and number < self.per_epoch:
                 raise DataError(f"the stream ended after {number} rows; its length is {self.per_epoch}")
         except Exception as error:
@@ -89,13 +92,18 @@ class Stream:
         return f"Stream(window={self.window})"
 
 
-def _takes_an_argument(rows: object) -> bool:
+def _from_row(rows: object) -> Callable[[int], Iterable[Any]]:
+    """Return a function of the first row to give, whether `rows` takes one or begins at 0 each time."""
     if not callable(rows):
         hint = "Pass a function that returns it: every epoch begins anew"
         raise ArgumentError(f"rows is a {type(rows).__name__}; expected a callable", hint)
     try:
-        parameters = inspect.signature(rows).parameters.values()
+        parameters = inspect.signature(rows).parameters
     except (TypeError, ValueError) as error:
         raise ArgumentError("rows has no signature to see whether it takes a start", "Wrap it in a function") from error
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return any(p.name == "start" or (p.kind in by_position and p.default is p.empty) for p in parameters)
+    if "start" in parameters and parameters["start"].kind is not inspect.Parameter.POSITIONAL_ONLY:
+        return lambda start: rows(start=start)
+    if any(p.kind in by_position and (p.name == "start" or p.default is p.empty) for p in parameters.values()):
+        return rows
+    return lambda start: islice(rows(), start, None)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DataError
 from .arrays import Array, check_aligned
 from .checks import check_flag
 from .form import Form
-from .orders import Rows
+from .orders import Rows, as_numbers
 from .plan import Plan
 from .samplers import Sampler, Sequential, Shuffled
 from .sources import as_named_sources
@@ -31,6 +31,8 @@ class Table:
         How many there are, and how many an epoch visits.
     in_memory : bool
         Whether all are arrays in memory.
+    repeats : bool
+        Whether a row may come again in an epoch.
     """
 
     def __init__(self, arrays: tuple[Any, ...], sampler: Sampler) -> None:
@@ -41,13 +43,32 @@ class Table:
         self.in_memory = all(isinstance(source, np.ndarray) for source in self.sources.values())
         sampler.check(self.rows)
         self.per_epoch = sampler.count(self.rows)
+        self.repeats = sampler.repeats
 
     def pieces(self, plan: Plan, epoch: int, step: int) -> Iterator[list[Any]]:
         """Yield, from a batch on, the numbers of the next rows; with the rows, where they are read in windows."""
-        order = self.sampler.pieces(self.rows, plan.batch_size, plan.seed, epoch, step * plan.batch_size)
+        start = step * plan.batch_size
+        order = self._checked(self.sampler.pieces(self.rows, plan.batch_size, plan.seed, epoch, start), epoch, start)
         if self.in_memory or not self.sampler.windowed:
             return ([rows] for rows in order)
         return ([rows, *self.read(rows)] for rows in order)
+
+    def _checked(self, pieces: Iterable[range | Rows], epoch: int, start: int) -> Iterator[range | Rows]:
+        """Yield an order from a position on, if it names rows that there are, and as many as the sampler said."""
+        where, given = f"{self.sampler!r} in epoch {epoch}", start
+        for rows in pieces:
+            if not isinstance(rows, range) or rows.step < 0:  # no slice goes down to row 0
+                rows = as_numbers(rows)
+                if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+                    raise DataError(f"{where} gave {rows.dtype} of shape {rows.shape}; expected the numbers of rows")
+                rows = rows.astype(np.intp, copy=False)
+            for row in _ends(rows) if len(rows) else ():
+                if not 0 <= row < self.rows:
+                    raise DataError(f"{where} gave the row {row}; there are {self.rows} rows, from 0")
+            given += len(rows)
+            yield rows
+        if given != self.per_epoch:
+            raise DataError(f"{where} gave {given} rows; its count says {self.per_epoch}", "Let the two agree")
 
     def read(self, rows: range | Rows) -> list[Array]:
         """Return these rows of every source: views where they lie in line, else copies."""
@@ -57,6 +78,11 @@ class Table:
 
     def __repr__(self) -> str:
         return repr(self.sampler)
+
+
+def _ends(rows: range | Rows) -> tuple[int, int]:
+    """Return the least and the greatest of some rows, in either order."""
+    return (rows[0], rows[-1]) if isinstance(rows, range) else (int(rows.min()), int(rows.max()))
 
 
 def table_or_stream(arrays: tuple[Any, ...], shuffle: bool, sampler: Sampler | None) -> Table | Stream:
