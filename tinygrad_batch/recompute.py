@@ -235,10 +235,9 @@ def _made_since(number: int, outputs: Sequence[Tensor]) -> list[Node]:
 
 
 def _digest(output: Tensor) -> Any:
-    """Return shape, dtype and the sum of all elements, as bytes, so that NaN equals NaN."""
+    """Return shape, dtype and a checksum of the bytes, to which NaN equals NaN."""
     array = output._data
-    total = b"" if state.abstract else np.add.reduce(array, None).tobytes()
-    return array.shape, array.dtype, total
+    return array.shape, array.dtype, 0 if state.abstract else zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _first_of_each(draws: list[tuple[np.random.Generator, Any]]) -> list[tuple[np.random.Generator, Any]]:

@@ -130,9 +130,14 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """Return ``value`` with its arrays moved to ``arrays`` and marked by where they went."""
     if isinstance(value, np.ndarray):
+        if path in arrays:
+            raise StateError(f"two arrays of the state would be kept as {path!r}", "Use names without slashes")
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path, "shape": value.shape}
     if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise StateError(f"{path or 'the state'} has the key {key!r}; expected names", "Use strings as keys")
         return {"dict": {key: _without_arrays(item, f"{path}/{key}", arrays) for key, item in value.items()}}
     if isinstance(value, (list, tuple)):
         return {"list": [_without_arrays(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]}

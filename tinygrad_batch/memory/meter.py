@@ -279,6 +279,7 @@ class Meter:
         if not self._stack and id(module) not in self._paths:
             for path, part in module.named_modules():
                 self._paths.setdefault(id(part), path or type(part).__name__)
+        self._entered.append(module)  # as long as it lives, no other module has its identity
         path = self._paths.get(id(module), type(module).__name__)
         self.labels.setdefault(path, module.label())
         self._stack.append(path)
