@@ -9,6 +9,7 @@ Memory Cost").
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -237,7 +238,9 @@ def _made_since(number: int, outputs: Sequence[Tensor]) -> list[Node]:
 def _digest(output: Tensor) -> Any:
     """Return shape, dtype and a checksum of the bytes, to which NaN equals NaN."""
     array = output._data
-    return array.shape, array.dtype, 0 if state.abstract else zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    if state.abstract or not array.size:
+        return array.shape, array.dtype, 0
+    return array.shape, array.dtype, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _first_of_each(draws: list[tuple[np.random.Generator, Any]]) -> list[tuple[np.random.Generator, Any]]:

@@ -77,6 +77,7 @@ class Meter:
         self._watching: dict[int, weakref.ref[np.ndarray]] = {}
         self._keeps: dict[int, Entry] = {}
         self._paths: dict[int, str] = {}
+        self._entered: list[Any] = []
         self._stack: list[str] = []
         self._before: dict[int, tuple[Leaf, Any]] = {}
         self._learning: dict[int, Leaf] = {}

@@ -208,7 +208,7 @@ def price(step: Callable[..., Any], *batch: Any, rows: int | None = None) -> Pri
         data=Line(0.0, float(sum(array.nbytes for array in arrays) / len(arrays[0]) if len(arrays[0]) else 0.0)),
         kept=line(lambda meter: sum(meter.kept.values())),
         layers=tuple(
-            LayerPrice(path, once.labels.get(path, ""), line(lambda meter, path=path: meter.kept[path]))  # type: ignore[misc]
+            LayerPrice(path, once.labels.get(path, ""), line(lambda meter, path=path: meter.kept.get(path, 0)))  # type: ignore[misc]
             for path in sorted(layers, key=order.__getitem__)
         ),
         forward=peak(PHASES[0]),
