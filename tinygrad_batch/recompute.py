@@ -240,7 +240,7 @@ def _digest(output: Tensor) -> Any:
     array = output._data
     if state.abstract or not array.size:
         return array.shape, array.dtype, 0
-    return array.shape, array.dtype, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return array.shape, array.dtype, zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def _first_of_each(draws: list[tuple[np.random.Generator, Any]]) -> list[tuple[np.random.Generator, Any]]:
