@@ -49,11 +49,12 @@ NETS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("given", ["float64", "float32"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NETS)
-def test_a_step_takes_what_it_was_priced_at(name, dtype):
+def test_a_step_takes_what_it_was_priced_at(name, dtype, given):
     layers, loss_fn, x_shape, y_shape, rows = NETS[name]
-    training = Training(layers, loss_fn, x_shape, y_shape, rows, dtype)
+    training = Training(layers, loss_fn, x_shape, y_shape, rows, dtype, given=given)
     found, price = training.measure(), training.price()
     for phase, line in (("forward", price.forward), ("backward", price.backward)):
         assert found[phase][0] == pytest.approx(line.at(rows), rel=0.01, abs=BUFFER), phase

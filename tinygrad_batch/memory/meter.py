@@ -32,6 +32,7 @@ from ..tensor import Tensor
 # (numpy/_core/src/multiarray/temp_elide.c).
 ELIDING = frozenset({"add", "subtract", "multiply", "divide", "negative"})
 ELIDED_BYTES = 256 * 1024
+UNCHANGED = frozenset({"astype", "unbroadcast"})  # these return an array that fits already
 PICTURES = {"correlate": (0,), "correlate_back": (0,), "correlate_kernels": (0, 1)}
 PHASES = ("forward", "backward", "update")
 
@@ -190,15 +191,15 @@ class Meter:
             return None
         if op.name == "reshape":
             return None if id(source) in self._uneven and not _splits(source.shape, out.shape) else source
-        if op.name == "astype":
-            return source if source.dtype == out.dtype else None
+        if op.name in UNCHANGED:
+            return source if (source.shape, source.dtype) == (out.shape, out.dtype) else None
         if op.name == "getitem":
             return source if _is_basic(options.get("index", ())) else None
         return source if op.name in VIEWS or op.name == "sliding_windows" else None
 
     def _is_uneven(self, op: Op, arrays: Sequence[Any], view: bool) -> bool:
         """Return whether the elements of a result do not lie in memory one after the other."""
-        if view and op.name not in ("reshape", "astype"):
+        if view and op.name != "reshape" and op.name not in UNCHANGED:
             return True
         if op.name in ("correlate", "correlate_back"):  # these have the rows of the batch innermost
             return True
