@@ -9,6 +9,18 @@ import tinygrad_batch as tb
 from tinygrad_batch import nn
 
 
+def traced(run):
+    """Return the most bytes that a second call has allocated at one time."""
+    run()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 class Training:
     """A net, a batch, and a step that says when each phase is over."""
 

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
-from measuring import Training
+from measuring import Training, traced
 
 import tinygrad_batch as tb
 from tinygrad_batch import nn
 from tinygrad_batch.errors import ArgumentError, ShapeError
 from tinygrad_batch.memory import Line
+from tinygrad_batch.ops.merged import affine
+from tinygrad_batch.ops.shaping import astype
 
 SLACK = 20_000  # bytes of Python's own objects: tensors, nodes, the loss
 BUFFER = 70_000  # NumPy's buffer where it casts or broadcasts
@@ -68,6 +71,53 @@ def test_the_seed_net_at_any_number_of_rows(rows):
     found, price = training.measure(), training.price()
     most = max(most for most, _ in found.values())
     assert most == pytest.approx(price.peak.at(rows), rel=0.01, abs=SLACK)
+
+
+def product(x, w, b):
+    return x @ w + b
+
+
+@pytest.mark.parametrize("layer", [affine, product])
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        ("float32", "float64", "float64"), ("float64", "float32", "float32"), ("float32", "float32", "float64"),
+        ("int32", "float32", "float64"), ("int64", "float64", "float64"),
+    ],
+)  # fmt: skip
+def test_a_layer_of_several_dtypes_takes_what_it_was_priced_at(layer, dtypes):
+    rows = 4_000
+    x, w, b = [np.ones(shape, dtype) for shape, dtype in zip([(rows, 300), (300, 200), (200,)], dtypes, strict=True)]
+    before = tb.tensor(np.ones(300, dtypes[0]), requires_grad=dtypes[0].startswith("float"))
+    parameters = [before, tb.tensor(w, requires_grad=True), tb.tensor(b, requires_grad=True)]
+
+    def step(given):
+        for one in parameters:
+            one.grad = None
+        layer(given * before, *parameters[1:]).square().mean().backward()
+
+    x = tb.tensor(x)
+    most = traced(lambda: step(x))
+    assert most == pytest.approx(tb.price(step, x).peak.at(rows), rel=0.01, abs=BUFFER)
+
+
+def test_a_gradient_that_fits_already_is_one_array():
+    x, w = tb.ones(4, 500, dtype="float32"), tb.tensor(np.ones((500, 500)), requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (x @ w).square().mean().backward()
+
+    assert traced(lambda: step(x)) == pytest.approx(tb.price(step, x).peak.at(4), rel=0.01, abs=BUFFER)
+
+
+def test_what_takes_no_fast_way_is_computed_once_all_the_same():
+    x = tb.tensor(np.ones((20_000, 30)), requires_grad=True)
+    w, b, narrow = tb.ones(30, 30), tb.ones(30), tb.ones(20_000, 30, dtype="float32")
+    learning = tb.tensor(np.ones((30, 30)), requires_grad=True)
+    assert traced(lambda: affine(x, w, b)) == pytest.approx(x.nbytes, abs=BUFFER)  # a frozen layer
+    assert traced(lambda: affine(narrow, learning, b)) == pytest.approx(2 * x.nbytes, abs=BUFFER)
+    assert traced(lambda: astype(x, np.float32)) == pytest.approx(narrow.nbytes, abs=BUFFER)
 
 
 def test_the_figures_of_the_seed_net():

@@ -146,6 +146,8 @@ class Meter:
         source = self._seen(op, arrays, out._data, options)
         if source is None:
             self._count(out._data)
+        elif op.name in UNCHANGED:
+            out._data = source
         elif source is not out._data:
             out._data = _view(source, out._data)
         if self._is_uneven(op, arrays, source is not None):
@@ -156,7 +158,7 @@ class Meter:
             self._deferred = consumed, self.held
         else:
             self._reach(phase, _scratch(op, arrays, options, out._data) + self._copied(op, arrays))
-        if self._within:
+        if self._within and source is None:
             self._fresh.add(id(out._data))
         if plan is not None and not self._within:
             self._keep(op, arrays, plan, out._data)

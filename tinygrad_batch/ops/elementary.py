@@ -118,7 +118,7 @@ silu = op("silu", _silu, doc="x * sigmoid(x), also called swish (Elfwing, Uchibe
           scratch=lambda out, x: 2 * out.nbytes,
           dx=lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), **_activation)  # fmt: skip
 erf = op("erf", _erf, doc="the error function", scratch=_erf_scratch,
-         dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+         dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
 gelu = op("gelu", _gelu, doc="x times the normal distribution function of x (Hendrycks, Gimpel 2016)",
           scratch=lambda out, x: out.nbytes + _erf_scratch(out, x),
           dx=lambda g, x: g * (0.5 * (1 + erf(x * _SQRT_HALF)) + x * (exp(-0.5 * (x * x)) / _SQRT_TAU)),
