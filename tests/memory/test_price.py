@@ -214,6 +214,67 @@ def test_a_step_without_backward_keeps_nothing():
     assert price.forward.at(1000) == 1000 * 8 * (15 + 15)  # z1 and h1
 
 
+def test_layers_that_are_made_in_the_step_go_by_their_own_names():
+    first, last = nn.Linear(6, 8), nn.Linear(8, 1)
+
+    def fresh(x, y):
+        nn.MSELoss()(last(nn.Tanh()(nn.ReLU()(first(x)))), y).backward()
+
+    relu, tanh, loss_fn = nn.ReLU(), nn.Tanh(), nn.MSELoss()
+
+    def lasting(x, y):
+        loss_fn(last(tanh(relu(first(x)))), y).backward()
+
+    expected = tb.price(lasting, tb.ones(5, 6), tb.ones(5, 1))
+    assert [layer.name for layer in expected.layers] == ["ReLU", "Tanh", "MSELoss"]
+    for _ in range(30):  # where the next layer is made depends on what was made before
+        assert tb.price(fresh, tb.ones(5, 6), tb.ones(5, 1)) == expected
+
+
+def test_what_a_step_makes_and_lets_go_is_counted_once():
+    loss_fn = nn.MSELoss()
+
+    def step(x, y):
+        model = nn.Linear(100, 100)
+        optimizer = tb.optim.Adam(model.parameters())
+        loss_fn(model(x), y).backward()
+        optimizer.step()
+
+    price = tb.price(step, tb.ones(2, 100), tb.ones(2, 100))
+    weights = 8 * (100 * 100 + 100)
+    assert (price.parameter_bytes, price.state_bytes, price.gradient_bytes) == (weights, 2 * weights, 0)
+    assert price.forward.constant < weights  # the gradients of the last step are gone with its layer
+
+
+def test_a_layer_that_is_gone_holds_nothing():
+    class Keeps(nn.Module):
+        def forward(self, x):
+            self.seen = x * 2.0
+            return self.seen + 1.0
+
+    def step(x):
+        with tb.no_grad():
+            return Keeps()(Keeps()(x))
+
+    assert tb.price(step, tb.ones(2, 10), rows=1_000).forward.at(1_000) == 1_000 * 10 * 8 * 3
+
+
+def test_a_step_that_runs_other_layers_with_more_rows_is_priced():
+    few, many = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    price = tb.price(lambda x: (few if len(x) < 150 else many)(x).square().sum().backward(), tb.ones(2, 4), rows=100)
+    assert [(layer.name, layer.kept.at(100)) for layer in price.layers] == [("", 3200), ("1 Tanh", 0)]
+
+
+def test_an_array_is_not_taken_for_one_that_lay_where_it_lies():
+    model = nn.Sequential(nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 40), nn.Tanh())
+
+    def step(x):
+        for _ in range(2):
+            model(x.T.reshape(-1, 40).T.reshape(-1, 40)).square().mean().backward()
+
+    assert len({tb.price(step, tb.ones(40, 40), rows=4_000).backward.at(4_000) for _ in range(5)}) == 1
+
+
 @pytest.mark.parametrize(
     ("batch", "options", "error", "message"),
     [
