@@ -175,10 +175,11 @@ def _unary_with_options(entry: Op) -> Callable[..., Any]:
         if type(y) is not _ndarray:
             y = _asarray(y)
         node = x._node
-        if node is None or plan is None or y.dtype is not a.dtype:
-            return slow(x, *extra) if node is not None else wrap(y)
+        if node is None or plan is None or y.dtype.kind not in "fc":
+            return wrap(y)
+        fitting = plan if y.dtype is a.dtype else entry.plan((0,), _fits(entry, (a,), y))
         options = {**defaults, **dict(zip(defaults, extra))} if extra else defaults  # noqa: B905 (hot)
-        return wrap(y, Node(plan, node, plan.keep((a,), options, y)))
+        return wrap(y, Node(fitting, node, fitting.keep((a,), options, y)))
 
     return call
 
@@ -258,6 +259,10 @@ def _ternary(entry: Op) -> Callable[..., Any]:
         if not (type(a) is Tensor and type(b) is Tensor and type(c) is Tensor and state.plain):
             return slow(a, b, c)
         x, y, z = a._data, b._data, c._data
+        p, q, r = a._node, b._node, c._node
+        # decided before anything is computed, so that nothing is computed twice
+        if not x.dtype is y.dtype is z.dtype or (q is None) is not (r is None) or (q is None and p is not None):
+            return slow(a, b, c)
         try:
             data = compute(x, y, z)
         except (ValueError, TypeError, AttributeError) as error:
@@ -265,16 +270,11 @@ def _ternary(entry: Op) -> Callable[..., Any]:
         out = _new(Tensor)
         out._data = data
         out._name = out._node = None
-        p, q, r = a._node, b._node, c._node
-        if not x.dtype is y.dtype is z.dtype:
-            return slow(a, b, c)
         values = x, y, z, data
         if p is not None and q is not None and r is not None:
             out._node = Node(all_three, (p, q, r), (first(values), second(values), third(values)))
         elif q is not None and r is not None:  # the first layer: its input is data
             out._node = Node(last_two, (q, r), (second(values), third(values)))
-        elif p is not None or q is not None or r is not None:
-            return slow(a, b, c)
         return out
 
     return call

@@ -89,7 +89,7 @@ class Leaf(Node):
         Of the leaf, and so of its gradient.
     """
 
-    __slots__ = ("dtype", "grad", "shape")
+    __slots__ = ("__weakref__", "dtype", "grad", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         super().__init__(None, (), ())

@@ -45,6 +45,8 @@ def save_checkpoint(path: str | os.PathLike[str], **parts: Stateful) -> Path:
     ------
     DataError
         If the file cannot be written.
+    StateError
+        If a state has a key that is no string. Nothing is written then.
 
     Examples
     --------
@@ -58,7 +60,7 @@ def save_checkpoint(path: str | os.PathLike[str], **parts: Stateful) -> Path:
     from safetensors.numpy import save
 
     arrays: dict[str, np.ndarray] = {}
-    plain = {name: _without_arrays(part.state_dict(), name, arrays) for name, part in parts.items()}
+    plain = {name: _without_arrays(part.state_dict(), _step(name), arrays) for name, part in parts.items()}
     content = save(arrays, {"format": FORMAT, "state": json.dumps(plain)})
     target = Path(path)
     try:
@@ -128,20 +130,26 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """Return ``value`` with its arrays moved to ``arrays`` and marked by where they went."""
+    """Return ``value`` with its arrays moved to ``arrays`` and marked by their path, under which they went there."""
     if isinstance(value, np.ndarray):
-        if path in arrays:
-            raise StateError(f"two arrays of the state would be kept as {path!r}", "Use names without slashes")
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path, "shape": value.shape}
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise StateError(f"{path or 'the state'} has the key {key!r}; expected names", "Use strings as keys")
-        return {"dict": {key: _without_arrays(item, f"{path}/{key}", arrays) for key, item in value.items()}}
+                raise StateError(
+                    f"the state {path!r} has the key {key!r}, a {type(key).__name__}; keys in a checkpoint are strings",
+                    "Let state_dict() return str(key), and load_state_dict() turn it back",
+                )
+        return {"dict": {key: _without_arrays(item, f"{path}/{_step(key)}", arrays) for key, item in value.items()}}
     if isinstance(value, (list, tuple)):
         return {"list": [_without_arrays(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]}
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _step(key: str) -> str:
+    """Return a key as a step of a path, its slashes escaped as in a JSON Pointer, so that no two paths are the same."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _with_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -61,6 +61,23 @@ def test_a_process_with_that_limit_agrees(model, loss_fn):
     assert "ran with them, and did not with 1 % more" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("layers", "loss_fn", "target"),
+    [
+        (lambda: [nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 1)], nn.MSELoss(), np.zeros((1, 1), "f")),
+        (lambda: [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)], nn.CrossEntropyLoss(), np.zeros(1, int)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_a_batch_of_another_dtype_is_cast_and_that_takes_room(layers, loss_fn, target, dtype):
+    model = nn.Sequential(*layers())
+    like = (np.zeros((1, 64), dtype), target)
+    found = measure(training_step(model, loss_fn), batch_like(model, loss_fn, like), 50_000, in_process=False)
+    assert found.peak > 50_000 * 64 * 8  # the batch as float64
+    assert found.traced == pytest.approx(found.peak, rel=0.01)
+    assert largest_batch(model, loss_fn, memory="48 MiB", like=like, confirm=True).fits
+
+
 def test_the_arrays_of_the_optimiser_take_room_too():
     model = nn.Linear(1000, 1000)
     plain = largest_batch(model, nn.MSELoss(), "64 MiB")

@@ -9,17 +9,30 @@ import tinygrad_batch as tb
 from tinygrad_batch import nn
 
 
+def traced(run):
+    """Return the most bytes that a second call has allocated at one time."""
+    run()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 class Training:
     """A net, a batch, and a step that says when each phase is over."""
 
-    def __init__(self, layers, loss_fn, x_shape, y_shape, rows, dtype="float64", optimizer=tb.optim.SGD):
+    def __init__(self, layers, loss_fn, x_shape, y_shape, rows, dtype="float64", optimizer=tb.optim.SGD, given=None):
+        given = given or dtype
         rng = np.random.default_rng(0)
         self.model = nn.Sequential(*layers()).astype(dtype)
         self.loss_fn = loss_fn()
         self.optimizer = optimizer(self.model.parameters(), lr=0.01)
-        self.x = tb.tensor(rng.normal(size=(rows, *x_shape)).astype(dtype))
+        self.x = tb.tensor(rng.normal(size=(rows, *x_shape)).astype(given))
         classes = y_shape == "classes"
-        self.y = tb.tensor(rng.integers(0, 10, rows) if classes else rng.uniform(size=(rows, *y_shape)).astype(dtype))
+        self.y = tb.tensor(rng.integers(0, 10, rows) if classes else rng.uniform(size=(rows, *y_shape)).astype(given))
         self.over = lambda phase: None
 
     def step(self, x, y):

@@ -5,13 +5,16 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
-from measuring import Training
+from measuring import Training, traced
 
 import tinygrad_batch as tb
 from tinygrad_batch import nn
 from tinygrad_batch.errors import ArgumentError, ShapeError
 from tinygrad_batch.memory import Line
+from tinygrad_batch.ops.merged import affine
+from tinygrad_batch.ops.shaping import astype
 
 SLACK = 20_000  # bytes of Python's own objects: tensors, nodes, the loss
 BUFFER = 70_000  # NumPy's buffer where it casts or broadcasts
@@ -49,11 +52,12 @@ NETS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("given", ["float64", "float32"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", NETS)
-def test_a_step_takes_what_it_was_priced_at(name, dtype):
+def test_a_step_takes_what_it_was_priced_at(name, dtype, given):
     layers, loss_fn, x_shape, y_shape, rows = NETS[name]
-    training = Training(layers, loss_fn, x_shape, y_shape, rows, dtype)
+    training = Training(layers, loss_fn, x_shape, y_shape, rows, dtype, given=given)
     found, price = training.measure(), training.price()
     for phase, line in (("forward", price.forward), ("backward", price.backward)):
         assert found[phase][0] == pytest.approx(line.at(rows), rel=0.01, abs=BUFFER), phase
@@ -67,6 +71,53 @@ def test_the_seed_net_at_any_number_of_rows(rows):
     found, price = training.measure(), training.price()
     most = max(most for most, _ in found.values())
     assert most == pytest.approx(price.peak.at(rows), rel=0.01, abs=SLACK)
+
+
+def product(x, w, b):
+    return x @ w + b
+
+
+@pytest.mark.parametrize("layer", [affine, product])
+@pytest.mark.parametrize(
+    "dtypes",
+    [
+        ("float32", "float64", "float64"), ("float64", "float32", "float32"), ("float32", "float32", "float64"),
+        ("int32", "float32", "float64"), ("int64", "float64", "float64"),
+    ],
+)  # fmt: skip
+def test_a_layer_of_several_dtypes_takes_what_it_was_priced_at(layer, dtypes):
+    rows = 4_000
+    x, w, b = [np.ones(shape, dtype) for shape, dtype in zip([(rows, 300), (300, 200), (200,)], dtypes, strict=True)]
+    before = tb.tensor(np.ones(300, dtypes[0]), requires_grad=dtypes[0].startswith("float"))
+    parameters = [before, tb.tensor(w, requires_grad=True), tb.tensor(b, requires_grad=True)]
+
+    def step(given):
+        for one in parameters:
+            one.grad = None
+        layer(given * before, *parameters[1:]).square().mean().backward()
+
+    x = tb.tensor(x)
+    most = traced(lambda: step(x))
+    assert most == pytest.approx(tb.price(step, x).peak.at(rows), rel=0.01, abs=BUFFER)
+
+
+def test_a_gradient_that_fits_already_is_one_array():
+    x, w = tb.ones(4, 500, dtype="float32"), tb.tensor(np.ones((500, 500)), requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (x @ w).square().mean().backward()
+
+    assert traced(lambda: step(x)) == pytest.approx(tb.price(step, x).peak.at(4), rel=0.01, abs=BUFFER)
+
+
+def test_what_takes_no_fast_way_is_computed_once_all_the_same():
+    x = tb.tensor(np.ones((20_000, 30)), requires_grad=True)
+    w, b, narrow = tb.ones(30, 30), tb.ones(30), tb.ones(20_000, 30, dtype="float32")
+    learning = tb.tensor(np.ones((30, 30)), requires_grad=True)
+    assert traced(lambda: affine(x, w, b)) == pytest.approx(x.nbytes, abs=BUFFER)  # a frozen layer
+    assert traced(lambda: affine(narrow, learning, b)) == pytest.approx(2 * x.nbytes, abs=BUFFER)
+    assert traced(lambda: astype(x, np.float32)) == pytest.approx(narrow.nbytes, abs=BUFFER)
 
 
 def test_the_figures_of_the_seed_net():
@@ -161,6 +212,69 @@ def test_a_step_without_backward_keeps_nothing():
     price = tb.price(evaluate, tb.ones(4, 10), rows=1000)
     assert (price.kept.at(1000), price.backward.at(1000), price.layers) == (0, 0, ())
     assert price.forward.at(1000) == 1000 * 8 * (15 + 15)  # z1 and h1
+
+
+def test_layers_that_are_made_in_the_step_go_by_their_own_names():
+    first, last = nn.Linear(6, 8), nn.Linear(8, 1)
+
+    def fresh(x, y):
+        nn.MSELoss()(last(nn.Tanh()(nn.ReLU()(first(x)))), y).backward()
+
+    relu, tanh, loss_fn = nn.ReLU(), nn.Tanh(), nn.MSELoss()
+
+    def lasting(x, y):
+        loss_fn(last(tanh(relu(first(x)))), y).backward()
+
+    expected = tb.price(lasting, tb.ones(5, 6), tb.ones(5, 1))
+    assert [layer.name for layer in expected.layers] == ["ReLU", "Tanh", "MSELoss"]
+    for _ in range(30):  # where the next layer is made depends on what was made before
+        assert tb.price(fresh, tb.ones(5, 6), tb.ones(5, 1)) == expected
+
+
+def test_what_a_step_makes_and_lets_go_is_counted_once():
+    loss_fn = nn.MSELoss()
+
+    def step(x, y):
+        model = nn.Linear(100, 100)
+        optimizer = tb.optim.Adam(model.parameters())
+        loss_fn(model(x), y).backward()
+        optimizer.step()
+
+    price = tb.price(step, tb.ones(2, 100), tb.ones(2, 100))
+    weights = 8 * (100 * 100 + 100)
+    assert (price.parameter_bytes, price.state_bytes, price.gradient_bytes) == (weights, 2 * weights, 0)
+    assert price.forward.constant < weights  # the gradients of the last step are gone with its layer
+
+
+def test_a_layer_that_is_gone_holds_nothing():
+    class Keeps(nn.Module):
+        def forward(self, x):
+            self.seen = x * 2.0
+            return self.seen + 1.0
+
+    def step(x):
+        with tb.no_grad():
+            return Keeps()(Keeps()(x))
+
+    assert tb.price(step, tb.ones(2, 10), rows=1_000).forward.at(1_000) == 1_000 * 10 * 8 * 3
+
+
+def test_a_step_that_runs_other_layers_with_more_rows_is_priced():
+    few, many = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    price = tb.price(lambda x: (few if len(x) < 150 else many)(x).square().sum().backward(), tb.ones(2, 4), rows=100)
+    assert [(layer.name, layer.kept.at(100)) for layer in price.layers] == [("", 3200), ("1 Tanh", 0)]
+
+
+def test_an_array_is_not_taken_for_one_that_lay_where_it_lies():
+    layer, loss_fn = nn.Linear(40, 40), nn.MSELoss()
+
+    def step(x, views=0):
+        turned = [x.T for _ in range(views)]
+        del turned  # what is made next has their ids
+        loss_fn(layer(x).tanh(), x).backward()
+
+    x = tb.ones(2, 40)
+    assert tb.price(lambda x: step(x, 50), x, rows=4_000).backward == tb.price(step, x, rows=4_000).backward
 
 
 @pytest.mark.parametrize(

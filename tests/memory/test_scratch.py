@@ -49,9 +49,21 @@ CALLS = {
 BUFFER = 200_000  # NumPy's own, where it casts or broadcasts; and a column of numbers, where one is made in passing
 
 
+# The dtypes of the inputs of one large call, where they differ from each other or from the result's.
+MIXED = [
+    *[(name, dtypes) for name in ("matmul", "affine", "mean_square", "correlate", "correlate_back", "correlate_kernels")
+      for dtypes in ("fd", "df", "if", "?d")],
+    *[(name, dtypes) for name in ("affine", "where") for dtypes in ("ffd", "ddf", "?fd")],
+    *[(name, dtypes) for name in ("add", "divide", "power", "less", "concatenate") for dtypes in ("fd", "id")],
+    *[(name, dtypes) for name in ("var", "std", "mean", "sum", "prod") for dtypes in "i?"],
+    *[(name, dtypes) for name in ("softmax", "log_softmax", "logsumexp") for dtypes in "i"],
+    *[(name, dtypes) for name in ("erf", "gelu") for dtypes in "e"],
+]  # fmt: skip
+
+
 def given(name, dtype):
     rng = np.random.default_rng(0)
-    shapes, options = CALLS[name]
+    shapes, options = CALLS.get(name, ((X, X), {}))
     arrays = [rng.uniform(0.1, 1.0, shape).astype(dtype) for shape in shapes]
     if name in ("pick", "place"):
         arrays[1] = rng.integers(0, COLUMNS, ROWS)
@@ -70,8 +82,31 @@ def test_every_operation_that_is_more_than_a_ufunc_is_tried():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", CALLS)
 def test_an_operation_needs_what_the_table_says(name, dtype):
-    op = TABLE[name]
-    arrays, options = given(name, dtype)
+    compare(TABLE[name], *given(name, dtype))
+
+
+@pytest.mark.parametrize(("name", "dtypes"), MIXED)
+def test_an_operation_on_other_dtypes_needs_what_the_table_says(name, dtypes):
+    arrays, options = given(name, "float64")
+    # the first dtype for the first input, the last for all after the others
+    dtypes = dtypes[: len(arrays)].ljust(len(arrays), dtypes[-1])
+    compare(TABLE[name], [a.astype(dtype) for a, dtype in zip(arrays, dtypes, strict=True)], options)
+
+
+def test_a_stack_of_matrices_is_cast_as_it_is_and_not_as_often_as_it_is_used():
+    rng = np.random.default_rng(0)
+    for a, b in (((5_000, 4, 16), (16, 8)), ((4, 16), (5_000, 16, 8)), ((50, 1, 40, 16), (100, 16, 8))):
+        for dtypes in ("fd", "df", "if"):
+            compare(TABLE["matmul"], [rng.uniform(size=s).astype(d) for s, d in zip((a, b), dtypes, strict=True)], {})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_sum_is_cast_after_it_is_made(dtype):
+    arrays = [np.ones((30, 4 * ROWS), np.float64)]
+    compare(TABLE["unbroadcast"], arrays, {"shape": (4 * ROWS,), "dtype": np.dtype(dtype)})
+
+
+def compare(op, arrays, options):
     arguments = [arrays] if op.variadic else arrays
 
     def compute():

@@ -1,5 +1,6 @@
 """A run that is saved, stopped and loaded goes on exactly as if it had never stopped."""
 
+import json
 import os
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tinygrad_batch as tb
 from tinygrad_batch import nn, optim
 from tinygrad_batch.data import DataIterator, make_regression
+from tinygrad_batch.errors import StateError
 
 
 def parts(seed=0):
@@ -66,3 +68,50 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         tb.load_checkpoint(path, optimizer=optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(tb.TinygradBatchError, match="cannot be written"):
         tb.save_checkpoint(tmp_path / "no folder" / "run", model=model)
+
+
+class Holder:
+    def __init__(self, state=None):
+        self.state = state
+
+    def state_dict(self):
+        return self.state
+
+    def load_state_dict(self, state):
+        self.state = state
+
+
+def numbered(*keys):
+    """Return a state with an array of its own at each key."""
+    return {key: np.full(2, i) for i, key in enumerate(keys)}
+
+
+def test_arrays_whose_paths_look_alike_are_kept_apart(tmp_path):
+    states = {
+        "a": {"b/c": np.full(2, 1), "b": numbered("c", "c/", ""), "b~1c": np.full(2, 4), "b/": {"c": np.full(2, 5)}},
+        "a/b": numbered("c", "c~0", "c~", "/c", "//c", "~", "/", ""),
+        "list": {"0": [np.ones(1), {"0": np.zeros(1)}], "0/0": np.full(1, 2.0), "0/1/0": np.full(1, 3.0)},
+    }
+    path = tb.save_checkpoint(tmp_path / "run", **{name: Holder(state) for name, state in states.items()})
+    loaded = {name: Holder() for name in states}
+    tb.load_checkpoint(path, **loaded)
+    np.testing.assert_equal({name: part.state for name, part in loaded.items()}, states)
+
+
+@pytest.mark.parametrize("key", [0, 1.5, None, ("a", "b"), True, b"a"])
+def test_a_key_that_is_no_string_is_refused(tmp_path, key):
+    with pytest.raises(StateError, match=r"the state 'part/inner' has the key .* keys in a checkpoint are strings"):
+        tb.save_checkpoint(tmp_path / "run", part=Holder({"inner": {"good": np.ones(2), key: np.ones(2)}}))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_file_is_read_by_the_names_that_stand_in_it(tmp_path):
+    # as files were written before slashes in keys were escaped
+    from safetensors.numpy import save_file
+
+    state = {"model": {"dict": {"a/b": {"array": "model/a/b", "shape": [2]}, "steps": {"list": [3, None]}}}}
+    metadata = {"format": "tinygrad_batch checkpoint 1", "state": json.dumps(state)}
+    save_file({"model/a/b": np.arange(2.0)}, tmp_path / "old", metadata)
+    loaded = Holder()
+    tb.load_checkpoint(tmp_path / "old", model=loaded)
+    np.testing.assert_equal(loaded.state, {"a/b": np.arange(2.0), "steps": [3, None]})

@@ -32,6 +32,7 @@ from ..tensor import Tensor
 # (numpy/_core/src/multiarray/temp_elide.c).
 ELIDING = frozenset({"add", "subtract", "multiply", "divide", "negative"})
 ELIDED_BYTES = 256 * 1024
+UNCHANGED = frozenset({"astype", "unbroadcast"})  # these return an array that fits already
 PICTURES = {"correlate": (0,), "correlate_back": (0,), "correlate_kernels": (0, 1)}
 PHASES = ("forward", "backward", "update")
 
@@ -76,15 +77,16 @@ class Meter:
         self._given = {id(array) for array in given}
         self._watching: dict[int, weakref.ref[np.ndarray]] = {}
         self._keeps: dict[int, Entry] = {}
-        self._paths: dict[int, str] = {}
-        self._entered: list[Any] = []
+        self._paths: dict[int, tuple[weakref.ref[Any], str]] = {}
         self._stack: list[str] = []
-        self._before: dict[int, tuple[Leaf, Any]] = {}
-        self._learning: dict[int, Leaf] = {}
-        self._optimizers: dict[int, int] = {}
+        # what a step makes and lets go, such as a layer, is let go here, too
+        self._before: dict[int, tuple[weakref.ref[Leaf], Any]] = {}
+        self._learning: dict[int, tuple[weakref.ref[Leaf], int]] = {}
+        self._optimizers: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._within = False  # a derivative rule
         self._fresh: set[int] = set()  # the arrays that this rule has made
-        self._uneven: set[int] = set()  # the arrays whose elements do not lie one after the other
+        # the arrays whose elements do not lie one after the other
+        self._uneven: dict[int, weakref.ref[np.ndarray]] = {}
         self._deferred: tuple[list[int], int] | None = None
         self.held = self.gradient_bytes = 0
         self.labels: dict[str, str] = {}
@@ -96,16 +98,18 @@ class Meter:
         self.kept: dict[str, int] = {}
         self.kept_given = 0
         self._walking = False
+        self._learning = {key: one for key, one in self._learning.items() if one[0]() is not None}
+        self._optimizers = {key: one for key, one in self._optimizers.items() if one[0]() is not None}
 
     @property
     def parameter_bytes(self) -> int:
         """Bytes of the parameters that got a gradient."""
-        return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in self._learning.values())
+        return sum(nbytes for _, nbytes in self._learning.values())
 
     @property
     def state_bytes(self) -> int:
         """Bytes of what optimisers keep."""
-        return sum(self._optimizers.values())
+        return sum(nbytes for _, nbytes in self._optimizers.values())
 
     # --- arrays ----------------------------------------------------------------------------------
     def _count(self, array: np.ndarray) -> np.ndarray:
@@ -116,7 +120,6 @@ class Meter:
             self.held -= nbytes
             for about in (self._watching, self._keeps):
                 about.pop(key, None)
-            self._uneven.discard(key)
 
         self._watching[key] = weakref.ref(array, gone)
         self.held += nbytes
@@ -146,17 +149,19 @@ class Meter:
         source = self._seen(op, arrays, out._data, options)
         if source is None:
             self._count(out._data)
+        elif op.name in UNCHANGED:
+            out._data = source
         elif source is not out._data:
             out._data = _view(source, out._data)
         if self._is_uneven(op, arrays, source is not None):
-            self._uneven.add(id(out._data))
+            self._mark_uneven(out._data)
         phase = "backward" if self._within else "forward"
         consumed = self._consumed(op, arrays, out._data) if self._within else []
         if consumed:
             self._deferred = consumed, self.held
         else:
             self._reach(phase, _scratch(op, arrays, options, out._data) + self._copied(op, arrays))
-        if self._within:
+        if self._within and source is None:
             self._fresh.add(id(out._data))
         if plan is not None and not self._within:
             self._keep(op, arrays, plan, out._data)
@@ -191,20 +196,24 @@ class Meter:
             return None
         if op.name == "reshape":
             return None if id(source) in self._uneven and not _splits(source.shape, out.shape) else source
-        if op.name == "astype":
-            return source if source.dtype == out.dtype else None
+        if op.name in UNCHANGED:
+            return source if (source.shape, source.dtype) == (out.shape, out.dtype) else None
         if op.name == "getitem":
             return source if _is_basic(options.get("index", ())) else None
         return source if op.name in VIEWS or op.name == "sliding_windows" else None
 
     def _is_uneven(self, op: Op, arrays: Sequence[Any], view: bool) -> bool:
         """Return whether the elements of a result do not lie in memory one after the other."""
-        if view and op.name not in ("reshape", "astype"):
+        if view and op.name != "reshape" and op.name not in UNCHANGED:
             return True
         if op.name in ("correlate", "correlate_back"):  # these have the rows of the batch innermost
             return True
         follows = view or op.elementwise  # NumPy keeps the order of their inputs
         return follows and any(isinstance(a, np.ndarray) and id(a) in self._uneven for a in arrays)
+
+    def _mark_uneven(self, array: np.ndarray) -> None:
+        key = id(array)  # another array may have it as soon as this one is gone
+        self._uneven[key] = weakref.ref(array, lambda _: self._uneven.pop(key, None))
 
     def _copied(self, op: Op, arrays: Sequence[Any]) -> int:
         """Return the bytes of the pictures that a correlation copies first, for their rows are not innermost."""
@@ -226,7 +235,8 @@ class Meter:
         for parent in node.parents:
             if isinstance(parent, Leaf):
                 self._remember(parent)
-                self._learning[id(parent)] = parent
+                nbytes = int(np.prod(parent.shape)) * parent.dtype.itemsize
+                self._learning[parent.number] = weakref.ref(parent), nbytes
         pairs = zip(plan.rules, plan.arguments(node.kept), strict=True)
         return (self._sent(plan, rule, grad, arguments, shared) for rule, arguments in pairs)
 
@@ -270,20 +280,26 @@ class Meter:
     def update(self, optimizer: Any, now: Any, learned: Sequence[Any]) -> None:
         """Count what an optimiser needs while it updates one parameter after the other."""
         self._walking = False
-        self._optimizers[id(optimizer)] = sum(array.nbytes for one in learned for array in one.kept.values())
+        nbytes = sum(array.nbytes for one in learned for array in one.kept.values())
+        self._optimizers[id(optimizer)] = weakref.ref(optimizer), nbytes
         sizes = {(min(one.array.size, BLOCK), one.array.dtype, tuple(one.kept)) for one in learned}
         self._reach("update", max((workspace(optimizer, *size) for size in sizes), default=0))
 
     # --- the model, and what is put back ---------------------------------------------------------
     def enter(self, module: Any) -> None:
         """Take note that a layer starts."""
-        if not self._stack and id(module) not in self._paths:
+        if not self._stack and self._path(module) is None:
             for path, part in module.named_modules():
-                self._paths.setdefault(id(part), path or type(part).__name__)
-        self._entered.append(module)  # as long as it lives, no other module has its identity
-        path = self._paths.get(id(module), type(module).__name__)
+                if self._path(part) is None:
+                    self._paths[id(part)] = weakref.ref(part), path or type(part).__name__
+        path = self._path(module) or type(module).__name__
         self.labels.setdefault(path, module.label())
         self._stack.append(path)
+
+    def _path(self, module: Any) -> str | None:
+        """Return the path of a layer that was seen before; one that is gone may have left its id to this one."""
+        seen, path = self._paths.get(id(module), (None, None))
+        return path if seen is not None and seen() is module else None
 
     def leave(self, module: Any, out: Any) -> None:
         """Take note that a layer is done."""
@@ -294,7 +310,7 @@ class Meter:
 
     def _remember(self, leaf: Any) -> None:
         if isinstance(leaf, Leaf):
-            self._before.setdefault(id(leaf), (leaf, leaf.grad))
+            self._before.setdefault(leaf.number, (weakref.ref(leaf), leaf.grad))
 
     def clear(self, tensors: Sequence[Tensor]) -> None:
         """Remember gradients that are about to be forgotten."""
@@ -307,9 +323,12 @@ class Meter:
 
     def put_back(self) -> None:
         """Give every leaf the gradient that it had before, after a look at what the step left."""
-        self.gradient_bytes = sum(leaf.grad.nbytes for leaf in self._learning.values() if leaf.grad is not None)
-        for leaf, grad in self._before.values():
-            leaf.grad = grad
+        learning = [leaf() for leaf, _ in self._learning.values()]
+        self.gradient_bytes = sum(leaf.grad.nbytes for leaf in learning if leaf is not None and leaf.grad is not None)
+        for seen, grad in self._before.values():
+            leaf = seen()
+            if leaf is not None:
+                leaf.grad = grad
 
     # --- what takes no memory --------------------------------------------------------------------
     def assign(self, tensor: Tensor, index: Any, value: Any) -> None:

@@ -201,15 +201,15 @@ def price(step: Callable[..., Any], *batch: Any, rows: int | None = None) -> Pri
     def peak(phase: str) -> Line:
         return line(lambda meter: meter.peaks[phase])
 
-    layers = [path for path in ("", *once.labels) if path in once.kept]
-    order = {path: place for place, path in enumerate(once.kept)}
+    labels = twice.labels | once.labels
     return Price(
         rows=rows,
         data=Line(0.0, float(sum(array.nbytes for array in arrays) / len(arrays[0]) if len(arrays[0]) else 0.0)),
         kept=line(lambda meter: sum(meter.kept.values())),
         layers=tuple(
-            LayerPrice(path, once.labels.get(path, ""), line(lambda meter, path=path: meter.kept.get(path, 0)))  # type: ignore[misc]
-            for path in sorted(layers, key=order.__getitem__)
+            # a step may do something else with more rows, and run other layers
+            LayerPrice(path, labels.get(path, ""), line(lambda meter, path=path: meter.kept.get(path, 0)))  # type: ignore[misc]
+            for path in once.kept | twice.kept
         ),
         forward=peak(PHASES[0]),
         backward=peak(PHASES[1]),

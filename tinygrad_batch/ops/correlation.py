@@ -21,6 +21,7 @@ from .. import shapes
 from ..errors import ArgumentError, ShapeError
 from ..formula import SUM, Name
 from ..op import case, op
+from .linear_algebra import cast_copy
 
 # Up to so many multiplications OpenBLAS computes a product without copying its factors beforehand
 # (kernel/x86_64/sgemm_small_kernel_permit_skylakex.c); two such halves take half the time of the whole.
@@ -81,12 +82,28 @@ def _count(out: shapes.Shape, w: shapes.Shape) -> int:
     return 2 * int(np.prod(out)) * int(np.prod(w[1:]))
 
 
-def _band(z: np.ndarray, kernels: np.ndarray) -> int:
-    """Return the bytes of the windows that are read together, at most, from what comes out and the kernels."""
+def _band(z: np.ndarray, kernels: np.ndarray) -> tuple[int, int]:
+    """Return the elements of the windows that are computed together, at most, and of what comes out of them."""
     rows, outputs, height, width = z.shape
     entries = kernels.size // (outputs or 1)
     bands = _bands(height, kernels.size * width * rows, entries * width * rows)
-    return max((stop - start for start, stop in bands), default=0) * entries * width * rows * z.itemsize
+    places = max((stop - start for start, stop in bands), default=0) * width * rows
+    return entries * places, outputs * places
+
+
+def _correlate_scratch(out: Any, x: Any, w: Any, **options: Any) -> int:
+    windows, _ = _band(out, w)
+    return windows * x.itemsize + cast_copy(out.dtype, x, windows) + cast_copy(out.dtype, w)
+
+
+def _back_scratch(out: Any, z: Any, w: Any, **options: Any) -> int:
+    windows, given = _band(z, w)
+    return windows * out.itemsize + cast_copy(out.dtype, z, given) + cast_copy(out.dtype, w)
+
+
+def _kernels_scratch(out: Any, x: Any, z: Any, **options: Any) -> int:
+    windows, given = _band(z, out)
+    return windows * x.itemsize + cast_copy(out.dtype, x, windows) + cast_copy(out.dtype, z, given)
 
 
 # --- windows, with the rows innermost ---------------------------------------------------------------
@@ -222,7 +239,7 @@ correlate = op(
     "correlate", _correlate, label="conv", symbol="c", shape=_correlate_shape, code=_CORRELATE,
     doc="what each kernel of w, (outputs, inputs, height, width), finds in windows of x, (rows, inputs, height, width)",
     flops=lambda out, x, w, **o: _count(out, w),
-    scratch=lambda out, x, w, **o: _band(out, w),
+    scratch=_correlate_scratch,
     formula=lambda x, w, stride: x.like(f"conv({x}, {w}{_apart(stride)})"),
     aligned=lambda x, w: x.dtype is w.dtype,
     cases=[case((2, 2, 4, 5), (3, 2, 2, 3)), case((2, 1, 5, 6), (2, 1, 2, 2), stride=(2, 3)),
@@ -234,7 +251,7 @@ correlate_back = op(
     "correlate_back", _correlate_back, label="convᵀ", shape=_back_shape, code=_CORRELATE_BACK,
     doc="zeros of the given shape with z times its kernel of w added at each window: the way back of correlate to x",
     flops=lambda out, z, w, **o: _count(z, w),
-    scratch=lambda out, z, w, **o: _band(z, w),
+    scratch=_back_scratch,
     formula=lambda z, w, shape, stride: z.like(f"convᵀ({z}, {w}{_apart(stride)})"),
     aligned=lambda z, w: z.dtype is w.dtype,
     cases=[case((2, 3, 3, 3), (3, 2, 2, 3), shape=(2, 2, 4, 5)),
@@ -247,7 +264,7 @@ correlate_kernels = op(
     "correlate_kernels", _correlate_kernels, label="Σ conv", shape=_kernels_shape, code=_CORRELATE_KERNELS,
     doc="the sum over all rows and windows of a window of x times its z: the way back of correlate to the kernels",
     flops=lambda out, x, z, **o: _count(z, out),
-    scratch=lambda out, x, z, **o: _band(z, out),
+    scratch=_kernels_scratch,
     formula=lambda x, z, size, stride: Name(
         f"sum over rows of conv({x}, {z}{_apart(stride)})", (z.shape[1], x.shape[1], *size), SUM, x.flops
     ),

@@ -100,6 +100,10 @@ def _erf(x: Any) -> Any:
     return out if out.dtype == dtype else out.astype(dtype)  # SciPy has no half precision
 
 
+def _erf_scratch(out: Any, x: Any) -> int:
+    return 8 * out.size if out.dtype == np.float16 else 0  # SciPy gives halves as float64
+
+
 def _gelu(x: Any) -> Any:
     return x * (0.5 * (1 + _erf(x * _SQRT_HALF)))
 
@@ -113,9 +117,10 @@ softplus = op("softplus", _softplus, doc="log(1 + exp(x))", code="np.logaddexp({
 silu = op("silu", _silu, doc="x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya 2018)",
           scratch=lambda out, x: 2 * out.nbytes,
           dx=lambda g, x: g * (sigmoid(x) * (1 + x * (1 - sigmoid(x)))), **_activation)  # fmt: skip
-erf = op("erf", _erf, doc="the error function", dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))
+erf = op("erf", _erf, doc="the error function", scratch=_erf_scratch,
+         dx=lambda g, x: g * (2 / math.sqrt(math.pi)) * exp(-x * x))  # fmt: skip
 gelu = op("gelu", _gelu, doc="x times the normal distribution function of x (Hendrycks, Gimpel 2016)",
-          scratch=lambda out, x: out.nbytes,
+          scratch=lambda out, x: out.nbytes + _erf_scratch(out, x),
           dx=lambda g, x: g * (0.5 * (1 + erf(x * _SQRT_HALF)) + x * (exp(-0.5 * (x * x)) / _SQRT_TAU)),
           **_activation)  # fmt: skip
 

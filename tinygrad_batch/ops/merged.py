@@ -14,7 +14,7 @@ from ..errors import ShapeError
 from ..op import case, op
 from .arithmetic import add, subtract
 from .elementary import square
-from .linear_algebra import matmul
+from .linear_algebra import cast_copy, matmul
 from .reductions import mean
 from .shaping import sum_rows
 
@@ -37,6 +37,13 @@ def _affine_shape(x: shapes.Shape, w: shapes.Shape, b: shapes.Shape) -> shapes.S
     return x[0], w[1]
 
 
+def _affine_scratch(out: Any, x: Any, w: Any, b: Any) -> int:
+    dtype = np.result_type(x, w)
+    copies, product = cast_copy(dtype, x) + cast_copy(dtype, w), out.size * dtype.itemsize
+    # a bias of another dtype is not added in place, and the product stands beside the result
+    return copies if dtype == b.dtype else max(copies + product - out.nbytes, product)
+
+
 def _mean_square_shape(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
     if a != b:
         raise ShapeError(f"the mean squared error compares equal shapes, not {a} and {b}")
@@ -52,10 +59,16 @@ def _mean_square(a: Any, b: Any) -> Any:
     return np.array(float(np.vdot(e, e)) / e.size, e.dtype)
 
 
+def _mean_square_scratch(out: Any, a: Any, b: Any) -> int:
+    dtype = np.result_type(a, b)
+    return a.size * dtype.itemsize * (1 if dtype.char in "fdg" else 2)  # their difference, and its square
+
+
 affine = op(
     "affine", _affine, symbol="z", doc="x @ w + b, a fully connected layer on a matrix of rows",
     shape=_affine_shape, flops=lambda out, x, w, b: 2 * out[0] * out[1] * x[1] + out[0] * out[1],
     expand=lambda x, w, b: add(matmul(x, w), b), formula=lambda x, w, b: x @ w + b, code="{x} @ {w} + {b}",
+    scratch=_affine_scratch,
     cases=[case((4, 2), (2, 3), (3,)), case((0, 2), (2, 3), (3,))],
     dx=lambda g, w: g.dot(w.T),
     dw=lambda g, x: x.T.dot(g),
@@ -63,7 +76,7 @@ affine = op(
 )  # fmt: skip
 mean_square = op(
     "mean_square", _mean_square, symbol="loss", doc="the mean of (a - b)²", shape=_mean_square_shape,
-    scratch=lambda out, a, b: a.nbytes,
+    scratch=_mean_square_scratch,
     flops=lambda out, a, b: 3 * int(np.prod(a)), expand=lambda a, b: mean(square(subtract(a, b))),
     code="np.mean(({a} - {b}) ** 2)",
     aligned=lambda a, b: a.dtype is b.dtype, cases=[case((3,), (3,)), case((4, 1), (4, 1)), case((), ())],

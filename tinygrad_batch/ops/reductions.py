@@ -216,6 +216,11 @@ def _std(x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0
     return np.sqrt(_var(x, axis, keepdims, correction))
 
 
+def _var_scratch(out: Any, x: Any, **options: Any) -> int:
+    squares = x.size * out.itemsize * (2 if x.dtype == bool else 1)  # not in place for booleans
+    return squares + out.nbytes
+
+
 def _std_rule(g: Any, x: Any, y: Any, x_shape: Any, axis: Any, correction: Any) -> Any:
     # where the values are all the same, every difference is 0 and so is the slope
     safe = where(y == 0, 1.0, y)
@@ -241,13 +246,21 @@ def _log_softmax(x: Any, axis: int = -1) -> Any:
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
+def _softmax_scratch(out: Any, x: Any, axis: int) -> int:
+    return out.nbytes + out.nbytes // (out.shape[axis] or 1)
+
+
+def _log_softmax_scratch(out: Any, x: Any, axis: int) -> int:
+    return x.nbytes + out.nbytes // (out.shape[axis] or 1)
+
+
 def _same(x: shapes.Shape, axis: int = -1) -> shapes.Shape:
     shapes.normal_axis(axis, len(x))
     return x
 
 
 var = op(
-    "var", _var, scratch=lambda out, x, **o: x.nbytes + out.nbytes,
+    "var", _var, scratch=_var_scratch,
     shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating,
     doc="the variance over axis, divided by n - correction",
@@ -258,7 +271,7 @@ var = op(
     ),
 )  # fmt: skip
 std = op(
-    "std", _std, scratch=lambda out, x, **o: x.nbytes + out.nbytes,
+    "std", _std, scratch=_var_scratch,
     shape=lambda x, axis=None, keepdims=False, correction=0: shapes.reduced(x, axis, keepdims),
     flops=lambda out, x, **o: 4 * _each(out, x), dtype=_floating, dx=_std_rule,
     doc="the standard deviation over axis, divided by n - correction; its slope at a constant is 0",
@@ -267,20 +280,20 @@ std = op(
 )  # fmt: skip
 logsumexp = op(
     "logsumexp", _logsumexp, doc="log(sum(exp(x))) over axis, without overflow", cases=_AXES, **_average,
-    scratch=lambda out, x, **o: 2 * x.nbytes,
+    scratch=lambda out, x, **o: x.nbytes + x.size * out.itemsize,
     dx=lambda g, x, y, x_shape, axis: (
         spread(g, x_shape, axis) * exp(x - _kept(where(y == -np.inf, 0.0, y), x_shape, axis))
     ),
 )  # fmt: skip
 softmax = op(
     "softmax", _softmax, shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x), symbol="h",
-    scratch=lambda out, x, axis: x.nbytes + x.nbytes // (x.shape[axis] or 1),
+    scratch=_softmax_scratch,
     doc="exp(x) / sum(exp(x)) along axis, without overflow", cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],
     dx=lambda g, y, axis: y * (g - sum(g * y, axis, keepdims=True)),
 )  # fmt: skip
 log_softmax = op(
     "log_softmax", _log_softmax, symbol="logp",
-    scratch=lambda out, x, axis: x.nbytes + x.nbytes // (x.shape[axis] or 1),
+    scratch=_log_softmax_scratch,
     shape=_same, dtype=_floating, flops=lambda out, x, **o: 4 * _each(out, x),
     doc="the logarithm of softmax along axis, without underflow",
     cases=[case((3,)), case((2, 3), axis=0), case((0, 2))],

@@ -75,6 +75,8 @@ unbroadcast = op(
     doc="x summed over the axes that broadcasting added to shape, and cast to dtype: the way back from a broadcast",
     cases=[case((2, 3), shape=(3,)), case((2, 3), shape=(2, 1)), case((2, 3), shape=()), case((0, 2), shape=(2,))],
     dtype=lambda x, shape=(), dtype=None: np.result_type(x) if dtype is None else dtype,
+    # the sum, before it is cast
+    scratch=lambda out, x, **o: 0 if x.shape == out.shape or x.dtype == out.dtype else out.size * x.itemsize,
     dx=lambda g, x_shape, x_dtype: astype(broadcast_to(g, x_shape), x_dtype),
 )  # fmt: skip
 broadcast_to = op(
