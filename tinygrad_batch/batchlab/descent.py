@@ -13,8 +13,12 @@ import numpy as np
 
 from .. import nn
 from ..data import make_regression
+from ..errors import ArgumentError
 from ..problem import Problem, build
-from .training import train
+from .training import Curves, train
+
+AWAY = 2.0  # times the loss at the start, from which on a training is said to have run away
+REST = 3  # rows that make a short last batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +138,41 @@ class Scaled:
     factor : int
     batch_size : int
     rate : float
+    rows : int
+        That were trained on: full batches of every size take each of them once in an epoch.
+    rest : int
+        Rows that were over in the other trainings, and made a short last batch at the full rate in every epoch.
+    seeds : int
     loss : float
     change : float
         Mean over the seeds of how far the loss is from that without the factor, as a part of it.
-    change_with_rest : float
-        The same where some rows are over, and make a short last batch at the full rate in every epoch.
+    diverged : int
+        Seeds that ran away; see `ran_away`.
+    change_with_rest, diverged_with_rest
+        The same with the short last batch.
     """
 
     factor: int
     batch_size: int
     rate: float
+    rows: int
+    rest: int
+    seeds: int
     loss: float
     change: float
+    diverged: int
     change_with_rest: float
+    diverged_with_rest: int
+
+
+def ran_away(curves: Curves) -> np.ndarray:
+    """Return which runs ended at twice the loss that they began with or above, or at no number; shape (seeds, rates).
+
+    That is what is meant wherever a training is said to have run away.
+    """
+    with np.errstate(all="ignore"):
+        away: np.ndarray = ~(curves.loss[-1] < AWAY * curves.loss[0])
+    return away
 
 
 def linear_scaling(
@@ -168,33 +194,90 @@ def linear_scaling(
     ----------
     problem : Problem
     base : int
-        Batch size for a factor of 1.
+        Batch size for a factor of 1; 4 or more, so that three rows are no full batch.
     rate : float
         For a factor of 1.
     factors : sequence of int
-        The first is 1.
+        The first is 1. Where the rows are too few for all of them, those that are left and their nearest neighbours
+        that fit are taken; see `fitting`.
     epochs : int
     seeds : sequence of int
+
+    Returns
+    -------
+    list of Scaled
+        Empty where the rows are too few for any factor above 1.
+
+    Raises
+    ------
+    ArgumentError
+        If the base is below 4.
     """
-    largest = base * int(np.lcm.reduce([factor for factor in factors if base * factor <= problem.rows]))
-    rows = problem.rows - problem.rows % largest if largest <= problem.rows else problem.rows
-    plans = []
-    for count, drop_last in ((rows, True), (min(rows + 3, problem.rows), False)):
+    if base <= REST:
+        raise ArgumentError(f"the base is a batch of {base}; {REST} rows over would be no short batch", "Take 4 or more")
+    most = (problem.rows - REST) // base
+    factors = fitting(factors, most)
+    if len(factors) < 2:
+        return []
+    together = int(np.lcm.reduce(factors))
+    rows = base * (most - most % together)
+
+    def trained(count: int) -> list[Curves]:
         some = replace(problem, x=problem.x[:count], y=problem.y[:count])
-        plans.append(
-            [
-                train(
-                    some, base * factor, [rate * factor], seeds, epochs=epochs, drop_last=drop_last, look_every=10.0
-                ).loss[-1, :, 0]
-                for factor in factors
-                if base * factor <= rows
-            ]
+        return [
+            train(some, base * k, [rate * k], seeds, epochs=epochs, drop_last=count == rows, look_every=10.0)
+            for k in factors
+        ]
+
+    even, uneven = trained(rows), trained(rows + REST)
+    found = []
+    for k, one, other in zip(factors, even, uneven, strict=True):
+        found.append(
+            Scaled(
+                factor=k,
+                batch_size=base * k,
+                rate=rate * k,
+                rows=rows,
+                rest=REST,
+                seeds=len(seeds),
+                loss=float(one.loss[-1].mean()),
+                change=_moved(one, even[0]),
+                diverged=int(ran_away(one).sum()),
+                change_with_rest=_moved(other, uneven[0]),
+                diverged_with_rest=int(ran_away(other).sum()),
+            )
         )
-    exact, over = ([float(np.mean(abs(loss / losses[0] - 1))) for loss in losses] for losses in plans)
-    return [
-        Scaled(factor, base * factor, rate * factor, float(loss.mean()), change, with_rest)
-        for factor, loss, change, with_rest in zip(factors, plans[0], exact, over, strict=False)
-    ]
+    return found
+
+
+def _moved(one: Curves, other: Curves) -> float:
+    """Return how far the losses at the end are from other ones, as a part of these: the mean over the seeds."""
+    return float(abs(one.loss[-1] / other.loss[-1] - 1).mean())
+
+
+def fitting(factors: Sequence[int], most: int) -> list[int]:
+    """Return the factors that are not above ``most``, moved as little as possible until some number divides by all.
+
+    Parameters
+    ----------
+    factors : sequence of int
+    most : int
+        The number is not above it.
+
+    Examples
+    --------
+    >>> fitting([1, 4, 16, 42, 84, 336], 336), fitting([1, 4, 16, 42, 84, 336], 87), fitting([1, 4, 16], 3)
+    ([1, 4, 16, 42, 84, 336], [1, 4, 16, 40, 80], [1])
+    """
+    wished = [factor for factor in factors if factor <= most]
+    best: tuple[float, list[int]] = (np.inf, [])
+    for number in range(1, most + 1):
+        divisors = np.array([k for k in range(1, number + 1) if number % k == 0])
+        off = abs(np.log(divisors / np.array(wished)[:, None]))
+        moved = float(off.min(axis=1).sum())
+        if moved < best[0] - 1e-12:
+            best = moved, sorted(set(divisors[off.argmin(axis=1)].tolist()))
+    return best[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +291,7 @@ class Summed:
     mean_loss, sum_loss : float
         Mean loss of all rows after the training, over the seeds that came through; ``inf`` where none did.
     mean_diverged, sum_diverged : int
-        Seeds that ran away.
+        Seeds that ran away; see `ran_away`.
     seeds : int
     """
 
@@ -242,16 +325,15 @@ def summed_loss(
     seeds : sequence of int
     """
     added_up = replace(problem, loss_fn=type(problem.loss_fn)(reduction="sum"))
-    start = float(problem.loss_fn(problem.build(0)(problem.x), problem.y).item())
     found = []
     for size in batch_sizes:
         rows = problem.rows if size is None else min(size, problem.rows)
         ends, away = [], []
         for one in (problem, added_up):
-            loss = train(one, rows, [rate], seeds, epochs=epochs, look_every=10.0).loss[-1, :, 0]
-            loss = loss / (problem.y.size if one is added_up else 1)
-            fine = loss < 2.0 * start
-            ends.append(float(loss[fine].mean()) if fine.any() else float("inf"))
+            curves = train(one, rows, [rate], seeds, epochs=epochs, look_every=10.0)
+            fine = ~ran_away(curves)
+            loss = curves.loss[-1][fine] / (problem.y.size if one is added_up else 1)
+            ends.append(float(loss.mean()) if fine.any() else float("inf"))
             away.append(int((~fine).sum()))
         found.append(Summed(rows, rate, ends[0], ends[1], away[0], away[1], len(seeds)))
     return found
