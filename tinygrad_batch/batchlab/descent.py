@@ -214,7 +214,9 @@ def linear_scaling(
         If the base is below 4.
     """
     if base <= REST:
-        raise ArgumentError(f"the base is a batch of {base}; {REST} rows over would be no short batch", "Take 4 or more")
+        raise ArgumentError(
+            f"the base is a batch of {base}; {REST} rows over would be no short batch", "Take 4 or more"
+        )
     most = (problem.rows - REST) // base
     factors = fitting(factors, most)
     if len(factors) < 2:
@@ -270,6 +272,8 @@ def fitting(factors: Sequence[int], most: int) -> list[int]:
     ([1, 4, 16, 42, 84, 336], [1, 4, 16, 40, 80], [1])
     """
     wished = [factor for factor in factors if factor <= most]
+    if np.lcm.reduce(wished, initial=1) <= most:
+        return wished
     best: tuple[float, list[int]] = (np.inf, [])
     for number in range(1, most + 1):
         divisors = np.array([k for k in range(1, number + 1) if number % k == 0])
