@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_batch import nn
 from tinygrad_batch.batchlab import gradient_noise, load_problem, noise_scale, row_gradients
-from tinygrad_batch.batchlab.noise import fieller, variances
+from tinygrad_batch.batchlab.noise import fieller, jackknife, variances
 from tinygrad_batch.errors import ArgumentError
 
 
@@ -88,13 +88,38 @@ def test_few_rows_cannot_tell_however_many_pairs():
     assert not found.measurable
 
 
-def test_the_interval_holds_the_ratio_as_often_as_it_says():
-    rng, inside = np.random.default_rng(0), 0
-    for _ in range(400):
-        top, bottom = rng.normal(6, 2, 50), rng.normal(2, 2, 50)
-        _, low, high, _ = fieller(top, bottom)
-        inside += low <= 3 <= high
-    assert inside / 400 == pytest.approx(0.95, abs=0.03)
+@pytest.mark.parametrize(("rows", "scale", "numbers"), [(100, 3, 5), (353, 30, 30), (100, 100, 300)])
+def test_the_interval_holds_what_is_true_as_often_as_it_says(rows, scale, numbers):
+    found = [noise_scale(rows_of(scale, rows, numbers, seed), pairs=30, seed=seed) for seed in range(200)]
+    assert all(one.measurable for one in found)
+    assert np.mean([one.low <= scale <= one.high for one in found]) >= 0.91
+
+
+def test_where_it_is_not_measurable_what_is_true_is_above_the_bound_as_often_as_it_says():
+    found = [noise_scale(rows_of(1000, 353, 30, seed), pairs=30, seed=seed) for seed in range(200)]
+    unsure = [one for one in found if not one.measurable]
+    assert len(unsure) > 100
+    assert np.mean([one.low <= 1000 for one in unsure]) >= 0.93
+
+
+def test_leaving_out_each_row_once():
+    each = np.random.default_rng(0).normal(size=(8, 3)) + 0.5
+
+    def estimates(some):
+        mean, rows = some.mean(0), len(some)
+        trace = ((some - mean) ** 2).sum() / (rows - 1)
+        return trace, mean @ mean - trace / rows
+
+    left = np.array([estimates(np.delete(each, row, 0)) for row in range(8)])
+    by_hand = 7 / 8 * (left - left.mean(0)).T @ (left - left.mean(0))
+    np.testing.assert_allclose(jackknife(each), by_hand, rtol=1e-10)
+
+
+def test_a_ratio_of_which_nothing_is_known_has_no_bounds():
+    assert fieller(0.1, 0.1, np.eye(2))[1:] == (0.0, np.inf, False)  # top and bottom may both be 0
+    value, low, high, sure = fieller(10.0, 0.1, np.eye(2) * 0.01)
+    assert (value, high, sure) == (pytest.approx(100), np.inf, False)
+    assert 0 < low < 100
 
 
 @pytest.mark.parametrize(("small", "large"), [(0, 4), (4, 4), (8, 4), (4, 400), (3, 64)])

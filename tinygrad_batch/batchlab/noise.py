@@ -148,7 +148,7 @@ class NoiseScale:
         How far training had come.
     loss : float
     value, low, high : float
-        The estimate, and the interval that holds it with 95 %.
+        The estimate, and the interval that holds, with 95 %, what would be found from very many rows.
     measurable : bool
         Whether ``|G|²`` is above 0 beyond doubt, both from these pairs and from all rows there are. Near a minimum it
         is not: then nobody can say more than that the scale is above ``low``.
@@ -191,8 +191,11 @@ def noise_scale(
         |G|²  ≈ (large |g_large|² - small |g_small|²) / (large - small)
 
     Their quotient from a single pair would be far off, and often negative; so both are averaged first. The large batch
-    is made of small ones, as in accumulating gradients, which takes most of the error out of the difference. The
-    interval is Fieller's (1954): where the mean of ``|G|²`` might be 0, it has no upper end.
+    is made of small ones, as in accumulating gradients, which takes most of the error out of the difference.
+
+    The interval is Fieller's (1954): where the mean of ``|G|²`` might be 0, it has no upper end. It holds both errors:
+    that of the pairs, which more pairs make small, and that of the rows, found by leaving out each of them once
+    (`jackknife`), which only more rows could.
 
     Parameters
     ----------
@@ -209,13 +212,13 @@ def noise_scale(
     Raises
     ------
     ArgumentError
-        Unless ``small < large <= rows``, and small divides large.
+        Unless ``small < large <= rows``, small divides large, and there are three rows or more.
     """
     rows = len(each)
-    if not 0 < small < large <= rows or large % small:
+    if not 0 < small < large <= rows or large % small or rows < 3:
         raise ArgumentError(
             f"the two sizes are {small} and {large}, and there are {rows} rows",
-            "Give a small one that divides the large",
+            "Give a small one that divides the large, and three rows or more",
         )
     rng = generator(seed, 1)
     traces, squares = np.empty(pairs), np.empty(pairs)
@@ -228,34 +231,61 @@ def noise_scale(
     centred = each - mean
     trace, length = float((centred**2).sum()) / (rows - 1), float(mean @ mean)
     kernel = centred @ centred.T if rows < each.shape[1] else centred.T @ centred
-    error = np.sqrt(2 * float((kernel**2).sum())) / (rows - 1) / rows  # of |G|², for rows drawn from many more
-    signal = (length - trace / rows) / error
-    value, low, high, clear = fieller(traces, squares)
+    error = np.sqrt(2 * float((kernel**2).sum())) / (rows - 1) / rows  # of |G|² where it is 0
+    signal = (length - trace / rows) / error if error else np.inf
+    spread = jackknife(each) + np.cov(traces, squares) / pairs
+    value, low, high, clear = fieller(float(traces.mean()), float(squares.mean()), spread)
     clear = clear and signal > 2
     return NoiseScale(epochs, loss, value, low, high if clear else np.inf, clear, trace / length, float(signal))
 
 
-def fieller(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float, float, bool]:
-    """Return the ratio of two means, its 95 % interval, and whether the denominator is above 0 beyond doubt.
+def jackknife(each: np.ndarray) -> np.ndarray:
+    """Return the covariance of the estimates of ``tr Σ`` and ``|G|²`` from rows, as if they had been drawn again.
+
+    Parameters
+    ----------
+    each : ndarray, shape (rows, parameters)
+        See `row_gradients`; three rows or more.
+
+    Returns
+    -------
+    ndarray, shape (2, 2)
+        By leaving out each row once (Efron and Stein 1981).
+    """
+    rows, total = len(each), each.sum(0)
+    squares = (each**2).sum(1)
+    kept = squares.sum() - squares
+    length = total @ total - 2 * each @ total + squares  # of the sum of the gradients of the rows that are left
+    traces = (kept - length / (rows - 1)) / (rows - 2)
+    products = (length - kept) / ((rows - 1) * (rows - 2))
+    covariance: np.ndarray = np.cov(traces, products, bias=True) * (rows - 1)
+    return covariance
+
+
+def fieller(top: float, bottom: float, covariance: np.ndarray) -> tuple[float, float, float, bool]:
+    """Return a ratio of two estimates, its 95 % interval, and whether the denominator is above 0 beyond doubt.
+
+    Parameters
+    ----------
+    top, bottom : float
+    covariance : ndarray, shape (2, 2)
+        Of their errors.
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> ratio, low, high, sure = fieller(rng.normal(6, 1, 400), rng.normal(2, 1, 400))
-    >>> bool(low < 3 < high), sure
-    (True, True)
+    >>> ratio, low, high, sure = fieller(6.0, 2.0, np.diag([0.01, 0.01]))
+    >>> print(f"{ratio:.2f} ({low:.2f} to {high:.2f})", sure)
+    3.00 (2.72 to 3.34) True
     """
-    count = len(numerator)
-    top, bottom = float(numerator.mean()), float(denominator.mean())
-    (var_top, both), (_, var_bottom) = np.cov(numerator, denominator) / count
-    # the ratios r for which the mean of numerator - r * denominator is within Z of its standard errors from 0
+    (var_top, both), (_, var_bottom) = covariance
+    # the ratios r for which top - r * bottom is within Z of its standard errors from 0: a r² - 2 b r + c <= 0
     a = bottom**2 - Z**2 * var_bottom
     b = top * bottom - Z**2 * both
     c = top**2 - Z**2 * var_top
     root = float(np.sqrt(max(b * b - a * c, 0.0)))
     if a > 0 and bottom > 0:
         return top / bottom, (b - root) / a, (b + root) / a, True
-    ends = [end for end in ((b - root) / a, (b + root) / a) if end > 0]
+    ends = [end for end in ((b - root) / a, (b + root) / a) if end > 0] if c > 0 and a else []
     return (top / bottom if bottom > 0 else np.inf), min(ends, default=0.0), np.inf, False
 
 
