@@ -6,6 +6,7 @@ import pytest
 import tinygrad_batch as tb
 from tinygrad_batch import nn
 from tinygrad_batch.batchlab import Ensemble, load_problem, stack
+from tinygrad_batch.batchlab.ensemble import evaluating
 
 RUNS = 4
 
@@ -112,3 +113,46 @@ def test_every_function_of_single_elements_is_stacked(layer):
     together = stack(models)(x[None])
     for run, model in enumerate(models):
         np.testing.assert_allclose(together.data[run], model(x).data, rtol=1e-12)
+
+
+def frozen(seed):
+    first = nn.Linear(10, 6, rng=seed)
+    first.requires_grad_(False)
+    return nn.Sequential(first, nn.Tanh(), nn.Linear(6, 1, rng=seed))
+
+
+def used_twice(seed):
+    twice = nn.Linear(10, 10, rng=seed)
+    return nn.Sequential(twice, nn.Tanh(), twice, nn.Linear(10, 1, rng=seed))
+
+
+def tied(seed):
+    one, other = nn.Linear(10, 10, rng=seed), nn.Linear(10, 10, rng=seed + 1)
+    other.weight = one.weight
+    return nn.Sequential(one, nn.Tanh(), other, nn.Linear(10, 1, rng=seed))
+
+
+@pytest.mark.parametrize("net", [frozen, used_twice, tied])
+def test_what_is_frozen_or_shared_stays_so(net):
+    problem = load_problem("diabetes")
+    models = [net(seed) for seed in range(2)]
+    ensemble = Ensemble(models, problem.loss_fn)
+    rows = np.arange(16).reshape(2, 8)
+    for _ in range(3):
+        together = ensemble.step(problem.x[rows], problem.y[rows], np.array([0.1, 0.1]))
+        expected = [
+            alone(model, problem.loss_fn, problem.x[part], problem.y[part], 0.1)
+            for model, part in zip(models, rows, strict=True)
+        ]
+        np.testing.assert_allclose(together, expected, rtol=1e-12)
+    for run, model in enumerate(models):
+        for path, array in ensemble.model(run).state_dict().items():
+            np.testing.assert_allclose(array, model.state_dict()[path], rtol=1e-11)
+
+
+def test_layers_go_back_to_what_they_were():
+    model = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Dropout(0.5))
+    model[1].eval()
+    with evaluating(model):
+        assert not any(layer.training for _, layer in model.named_modules())
+    assert [layer.training for _, layer in model.named_modules()] == [True, True, False]

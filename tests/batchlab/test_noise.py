@@ -41,6 +41,39 @@ def test_a_net_that_cannot_be_stacked_goes_row_by_row():
     )
 
 
+def test_frozen_parameters_have_no_gradient_of_a_row():
+    problem = load_problem("diabetes")
+    model = problem.build(0)
+    model[0].requires_grad_(False)
+    each = row_gradients(model, problem.loss_fn, problem.x[:5], problem.y[:5])
+    assert each.shape == (5, sum(p.size for p in model.parameters() if p.requires_grad))
+    model.zero_grad()
+    problem.loss_fn(model(problem.x[:5]), problem.y[:5]).backward()
+    flat = np.concatenate([p.grad.data.ravel() for p in model.parameters() if p.requires_grad])
+    np.testing.assert_allclose(each.mean(0), flat, atol=1e-14)
+
+
+def test_a_parameter_that_is_not_used_has_a_gradient_of_zero():
+    class Idle(nn.Module):
+        def __init__(self):
+            self.used, self.idle = nn.Linear(10, 1, rng=0), nn.Linear(2, 2, rng=0)
+
+        def forward(self, x):
+            return self.used(x)
+
+    problem = load_problem("diabetes")
+    each = row_gradients(Idle(), problem.loss_fn, problem.x[:3], problem.y[:3])
+    assert (each[:, 11:] == 0).all()
+    assert (each[:, :11] != 0).any()
+
+
+def test_with_batch_norm_no_row_has_a_gradient_of_its_own():
+    problem = load_problem("diabetes")
+    model = nn.Sequential(nn.Linear(10, 4, rng=0), nn.BatchNorm1d(4), nn.Linear(4, 1, rng=1))
+    with pytest.raises(ArgumentError, match="makes every row depend on the others"):
+        row_gradients(model, problem.loss_fn, problem.x, problem.y)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6])
 def test_the_law_is_exact_over_all_batches(size):
     each = np.random.default_rng(0).normal(size=(6, 4)) + 1.0

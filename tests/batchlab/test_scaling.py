@@ -49,7 +49,7 @@ def test_the_rate_is_tuned_and_counted_again_with_other_seeds():
 
 
 def test_larger_batches_take_fewer_updates_and_more_rows():
-    found = scaling(load_problem("diabetes"), [4, 32, None], seeds=range(3), goal=0.5, held_out=False)
+    found = scaling(load_problem("diabetes"), [4, 32, None], seeds=range(3), held_out=False)
     updates = [one.mean_updates for one in found.tuned]
     rows = [one.mean_updates * one.batch_size for one in found.tuned]
     assert updates == sorted(updates, reverse=True)
@@ -93,6 +93,18 @@ def test_sharpness_is_the_largest_eigenvalue(seed):
     eigenvalues = np.linalg.eigvalsh(matrix(model, loss_fn, x, y))
     largest = eigenvalues[abs(eigenvalues).argmax()]
     assert sharpness(model, loss_fn, x, y, accuracy=1e-8, most=2000) == pytest.approx(largest, rel=1e-3)
+
+
+def test_curvature_leaves_the_net_as_it_is():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), nn.Dropout(0.5, rng=0), nn.Linear(4, 1, rng=1))
+    model[0].requires_grad_(False)
+    x, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
+    before = model.state_dict()
+    first, second = (sharpness(model, nn.MSELoss(), x, y, accuracy=1e-8) for _ in range(2))
+    assert first == second > 0  # no dropout in it
+    assert all((array == before[path]).all() for path, array in model.state_dict().items())
+    assert all(layer.training for _, layer in model.named_modules())
 
 
 def test_descent_beyond_two_by_the_sharpness_runs_away():

@@ -8,7 +8,8 @@ gives each run its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any
 
@@ -116,9 +117,8 @@ class _Group:
         return self._train(asarray(x), asarray(y), asarray(rates)).data
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        with no_grad():
-            out: np.ndarray = self.net.eval()(asarray(x if self.runs is None else x[None])).numpy()
-        self.net.train()
+        with no_grad(), evaluating(self.net):
+            out: np.ndarray = self.net(asarray(x if self.runs is None else x[None])).numpy()
         return out
 
     def losses(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -159,6 +159,9 @@ def losses_of_runs(loss_fn: nn.Loss, predictions: Tensor, targets: Tensor) -> Te
 def stack(models: Sequence[nn.Module]) -> nn.Module | None:
     """Return one net with the parameters of several stacked along a new first axis; None if it cannot be done.
 
+    It cannot where there are other layers than those that `Ensemble` names, a layer or a parameter is used twice, or
+    a parameter is frozen.
+
     Parameters
     ----------
     models : sequence of Module
@@ -171,9 +174,13 @@ def stack(models: Sequence[nn.Module]) -> nn.Module | None:
     ((4, 10, 15), (4, 1, 15), (4, 20, 15))
     """
     first = models[0]
-    layers = [module for _, module in first.named_modules()]
-    held = sum(len(list(layer.named_parameters())) for layer in layers if isinstance(layer, nn.Linear))
-    if held < len(first.state_dict()) or not all(_maps_elements(layer) for layer in layers):
+    held = [tensor for layer in _linears(first) for tensor in (layer.weight, layer.bias) if tensor is not None]
+    if (
+        not all(type(layer) in (nn.Linear, *_ELEMENTWISE) for _, layer in first.named_modules())
+        or len(held) > len({id(tensor) for tensor in held})
+        or len(held) < len(first.state_dict())
+        or any(not parameter.requires_grad for model in models for parameter in model.parameters())
+    ):
         return None
     states = [model.state_dict() for model in models]
     paths = {id(tensor): path for path, tensor in first.named_parameters()}
@@ -187,8 +194,13 @@ def stack(models: Sequence[nn.Module]) -> nn.Module | None:
 _ELEMENTWISE = (nn.Sequential, nn.Tanh, nn.ReLU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.GELU, nn.Identity)
 
 
-def _maps_elements(layer: nn.Module) -> bool:
-    return type(layer) in (nn.Linear, *_ELEMENTWISE)
+def _linears(net: nn.Module) -> Iterator[nn.Linear]:
+    """Yield the linear layers in the order in which they are used: one that is used twice comes twice."""
+    if isinstance(net, nn.Linear):
+        yield net
+    elif isinstance(net, nn.Sequential):
+        for layer in net:
+            yield from _linears(layer)
 
 
 def _each_linear(net: nn.Module, weight: Callable[[Tensor], Any], bias: Callable[[Tensor], Any]) -> nn.Module:
@@ -202,6 +214,23 @@ def _each_linear(net: nn.Module, weight: Callable[[Tensor], Any], bias: Callable
     if isinstance(net, nn.Sequential):
         return nn.Sequential(*[_each_linear(layer, weight, bias) for layer in net])
     return copy(net)
+
+
+def learned(model: nn.Module) -> list[Tensor]:
+    """Return the parameters that are not frozen."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Set a model to evaluation, and each of its layers back to what it was."""
+    before = [(layer, layer.training) for _, layer in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, training in before:
+            layer.training = training
 
 
 def _plain(value: Any) -> Any:

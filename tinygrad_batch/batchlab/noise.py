@@ -17,7 +17,8 @@ from ..creation import asarray
 from ..data.orders import generator
 from ..errors import ArgumentError
 from ..problem import Problem
-from .ensemble import losses_of_runs, stack
+from ..tensor import Tensor
+from .ensemble import learned, losses_of_runs, stack
 from .training import train
 
 NUMBERS = 4_000_000  # gradients of so many parameters are held at a time
@@ -36,7 +37,12 @@ def row_gradients(model: nn.Module, loss_fn: nn.Loss, x: np.ndarray, y: np.ndarr
     Returns
     -------
     ndarray, shape (rows, parameters)
-        The parameters in the order of ``model.parameters()``, each flattened.
+        The parameters that are not frozen, in the order of ``model.parameters()``, each flattened.
+
+    Raises
+    ------
+    ArgumentError
+        With batch normalisation, where no row has a gradient of its own.
 
     Examples
     --------
@@ -47,7 +53,13 @@ def row_gradients(model: nn.Module, loss_fn: nn.Loss, x: np.ndarray, y: np.ndarr
     >>> each.shape, bool(np.allclose(each.mean(0)[:2], model.weight.grad.data.ravel()))
     ((5, 3), True)
     """
-    numbers = sum(parameter.size for parameter in model.parameters())
+    mixing = [layer.label() for _, layer in model.named_modules() if isinstance(layer, nn.BatchNorm1d)]
+    if mixing:
+        raise ArgumentError(
+            f"no row has a gradient of its own: {mixing[0]} makes every row depend on the others of its batch",
+            "Take LayerNorm, or leave the noise out",
+        )
+    numbers = sum(parameter.size for parameter in learned(model))
     chunk = max(1, NUMBERS // numbers)
     found = np.empty((len(x), numbers))
     for start in range(0, len(x), chunk):
@@ -58,21 +70,25 @@ def row_gradients(model: nn.Module, loss_fn: nn.Loss, x: np.ndarray, y: np.ndarr
                 found[row] = _flat_gradient(model, loss_fn, x[row : row + 1], y[row : row + 1])
             continue
         losses_of_runs(loss_fn, many(asarray(x[part, None])), asarray(y[part, None])).sum().backward()
-        gradients = [parameter.grad for parameter in many.parameters()]
-        found[part] = np.concatenate(
-            [g.data.reshape(part.stop - start, -1) for g in gradients if g is not None], axis=1
-        )
+        each = [_grad(parameter).reshape(part.stop - start, -1) for parameter in many.parameters()]
+        found[part] = np.concatenate(each, axis=1)
     return found
 
 
 def _flat_gradient(model: nn.Module, loss_fn: nn.Loss, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    before = [parameter.grad for parameter in model.parameters()]
+    parameters = learned(model)
+    before = [parameter.grad for parameter in parameters]
     model.zero_grad()
     loss_fn(model(asarray(x)), asarray(y)).backward()
-    flat = np.concatenate([p.grad.data.ravel() for p in model.parameters() if p.grad is not None])
-    for parameter, grad in zip(model.parameters(), before, strict=True):
+    flat = np.concatenate([_grad(parameter).ravel() for parameter in parameters])
+    for parameter, grad in zip(parameters, before, strict=True):
         parameter.grad = grad
     return flat
+
+
+def _grad(parameter: Tensor) -> np.ndarray:
+    """Return the gradient of a parameter; zeros where the loss does not depend on it."""
+    return np.zeros(parameter.shape) if parameter.grad is None else parameter.grad.numpy()
 
 
 @dataclass(frozen=True, slots=True)

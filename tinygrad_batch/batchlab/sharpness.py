@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import nn
@@ -11,6 +13,7 @@ from ..errors import CompileError
 from ..replay import compile
 from ..tensor import Tensor
 from ..transforms import hvp
+from .ensemble import evaluating, learned
 
 
 def sharpness(
@@ -27,11 +30,13 @@ def sharpness(
 
     A random direction is multiplied by the Hessian again and again, which never exists as a matrix
     (`tinygrad_batch.hvp`). It turns towards the direction of the largest curvature, and what a product stretches it by
-    is that curvature.
+    is that curvature. Layers are set to evaluation for this, so that a batch norm or a dropout is a fixed function,
+    and its statistics stay as they are.
 
     Parameters
     ----------
     model, loss_fn : Module
+        Frozen parameters count as constants.
     x, y : ndarray
         The rows over which the loss is taken.
     most : int
@@ -53,15 +58,23 @@ def sharpness(
     >>> round(sharpness(model, nn.MSELoss(), x, np.zeros((4, 1))), 3)  # the Hessian is 2 xᵀx / 4
     4.0
     """
-    parameters = list(model.parameters())
+    parameters = learned(model)
     inputs, targets = asarray(x), asarray(y)
 
     def product(*direction: Tensor) -> tuple[Tensor, ...]:
         return hvp(loss_fn(model(inputs), targets), parameters, direction)
 
+    with evaluating(model):
+        return _largest(product, [parameter.shape for parameter in parameters], most, accuracy, seed)
+
+
+def _largest(
+    product: Callable[..., tuple[Tensor, ...]], shapes: list[tuple[int, ...]], most: int, accuracy: float, seed: int
+) -> float:
+    """Return the largest eigenvalue, in magnitude, of the symmetric matrix whose products are given."""
     fast = compile(product)
     rng = generator(seed, 4)
-    direction = [rng.standard_normal(parameter.shape) for parameter in parameters]
+    direction = [rng.standard_normal(shape) for shape in shapes]
     found = 0.0
     for _ in range(most):
         length = np.sqrt(sum(float((part**2).sum()) for part in direction))

@@ -38,8 +38,8 @@ def noise(data: Mapping[str, Any], looks: Looks) -> Section:
                     ),
                     figure(
                         "When are there enough rows?",
-                        "Squares: the noise scale, from pairs of batches, with 95% intervals for many more rows. Circles: from "
-                        "all these rows. An open arrow: it could not be measured, and lies somewhere above.",
+                        "Squares: the noise scale, from pairs of batches, with 95% intervals for many more rows. "
+                        "Circles: from all these rows. An open arrow: it could not be measured, and lies above.",
                         scales(found["scales"], rows, compared, looks),
                     ),
                 ),
