@@ -1,6 +1,7 @@
 """All of it together: parts, tables, advice, claims."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from tinygrad_batch import nn
 from tinygrad_batch.batchlab import Comparison, advise, compare, load_problem
 from tinygrad_batch.batchlab.claims import judge
 from tinygrad_batch.batchlab.comparison import PARTS, plain
+from tinygrad_batch.batchlab.report import render
 from tinygrad_batch.data import make_regression
-from tinygrad_batch.errors import ArgumentError
+from tinygrad_batch.errors import ArgumentError, ShapeError
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +147,52 @@ def test_advice_on_classes():
     problem = load_problem("digits")
     found = advise(problem.build(0), (problem.x[:300], problem.y[:300]), batch_sizes=[8, 64], seeds=[0])
     assert found.batch_size in (8, 64)
+
+
+X, Y = make_regression(rows=40)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ((X, Y, Y), {}, "the data are 3 arrays"),
+        ((X, Y[:30]), {}, "x has 40 rows, and y 30"),
+        ((X[:1], Y[:1]), {}, "two or more"),
+        ((np.where(X > 2, np.nan, X), Y), {}, "NaN or infinite in"),
+        ((X, Y.astype(str)), {}, "rows of numbers are taken"),
+        ((X, 1.0), {}, "rows of numbers are taken"),
+        ((X[:, :9], Y), {}, "Linear"),
+        ((X, Y[:, 0]), {}, "shape"),
+        ((X, Y), {"batch_sizes": [-1]}, "not -1"),
+        ((X, Y), {"batch_sizes": [0]}, "not 0"),
+        ((X, Y), {"batch_sizes": [1.5]}, "not 1.5"),
+        ((X, Y), {"batch_sizes": []}, "no batch sizes"),
+        ((X, Y), {"seeds": []}, "no seeds"),
+        ((X, Y), {"goal": 1e9}, "before it learns"),
+        ((X, Y), {"goal": np.nan}, "before it learns"),
+    ],
+)
+def test_what_no_advice_can_be_given_on(data, options, message):
+    with pytest.raises((ArgumentError, ShapeError), match=message):
+        advise(nn.Linear(10, 1, rng=0), data, **options)
+
+
+def test_batch_norm_needs_two_rows_and_leaves_no_row_a_gradient_of_its_own():
+    plain_one = load_problem("diabetes")
+
+    def net(seed):
+        return nn.Sequential(nn.Linear(10, 4, rng=seed), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1, rng=seed))
+
+    problem = replace(plain_one, name="with batch norm", build=net, x=plain_one.x[:90], y=plain_one.y[:90])
+    with pytest.raises(ArgumentError, match=r"BatchNorm1d\(4\) cannot train on batches of 1 row"):
+        compare(problem, [1, 8])
+    found = compare(problem, [2, 16, None], parts=["memory", "noise", "descent"])
+    assert found.noise is None
+    assert "none has a gradient of its own" in found.left_out["noise"]
+    assert "left out: noise, for BatchNorm1d(4)" in str(found)
+    assert found.memory.accumulated == ()
+    assert "Left out is noise: BatchNorm1d(4)" in render(found.to_dict())
+    assert advise(net(0), (problem.x, problem.y), seeds=[0]).batch_size >= 4
 
 
 @pytest.mark.parametrize("part", PARTS)

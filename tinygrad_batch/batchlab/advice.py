@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import nn
+from ..creation import asarray
 from ..errors import ArgumentError
 from ..problem import Problem
+from ..state import no_grad
 from . import words
+from .ensemble import batch_norms
 from .memory import as_bytes, in_words, largest_batch
 from .scaling import TIE, Scaling, scaling
 
@@ -89,7 +92,11 @@ def advise(
     Raises
     ------
     ArgumentError
-        If the goal is not reached with any batch size, or not even one row fits into the memory.
+        If the goal is not reached with any batch size, or is reached already; if the smallest batch does not fit into
+        the memory; if the data are no two arrays of as many rows, numbers all of them; or if batch sizes or seeds make
+        no sense.
+    ShapeError
+        If the model does not take the rows, or the loss not what it makes of them.
 
     Examples
     --------
@@ -99,12 +106,37 @@ def advise(
     >>> found.batch_size in (8, 64), found.largest > 1_000_000, len(found.reasons)
     (True, True, 3)
     """
-    x, y = (np.asarray(array) for array in data)
+    x, y = _two_arrays(data)
     if loss_fn is None:
         loss_fn = nn.CrossEntropyLoss() if y.ndim == 1 and y.dtype.kind in "iu" else nn.MSELoss()
+    with no_grad():
+        loss_fn(deepcopy(model)(asarray(x[:2])), asarray(y[:2]))  # what does not fit together is told here, plainly
     problem = Problem("your data", x, y, x, y, lambda seed: deepcopy(model), loss_fn, goal)
-    sizes = batch_sizes or [*(4**power for power in range(10) if 4**power < len(x)), None]
-    return advice(problem, scaling(problem, sizes, seeds=seeds, held_out=False), memory)
+    least = 1 if batch_norms(model) else 0
+    sizes = [*(4**power for power in range(least, 10) if 4**power < len(x)), None]
+    found = scaling(problem, sizes if batch_sizes is None else batch_sizes, seeds=seeds, held_out=False)
+    return advice(problem, found, memory)
+
+
+def _two_arrays(data: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and targets, or raise ArgumentError."""
+    arrays = [np.asarray(array) for array in data]
+    if len(arrays) != 2:
+        raise ArgumentError(f"the data are {len(arrays)} arrays", "Give two: rows and their targets")
+    for name, array in zip(("x", "y"), arrays, strict=True):
+        if array.ndim == 0 or array.dtype.kind not in "biuf":
+            raise ArgumentError(f"{name} has dtype {array.dtype} and shape {array.shape}; rows of numbers are taken")
+        strange = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1) if array.size else np.zeros(1, bool)
+        if strange.any():
+            raise ArgumentError(
+                f"{name} has numbers that are NaN or infinite in {strange.sum()} of {len(array)} rows, "
+                f"first in row {strange.argmax()}",
+                "Leave these rows out, or fill them in",
+            )
+    x, y = arrays
+    if len(x) != len(y) or len(x) < 2:
+        raise ArgumentError(f"x has {len(x)} rows, and y {len(y)}", "Give as many targets as rows, two or more")
+    return x, y
 
 
 def advice(problem: Problem, found: Scaling, memory: int | str = "512 MiB") -> Advice:

@@ -18,7 +18,7 @@ from ..problem import Problem, load_problem
 from .advice import Advice, advice
 from .claims import Claim, judge
 from .descent import Floors, Scaled, Summed, linear_scaling, noise_floor, summed_loss
-from .ensemble import Ensemble
+from .ensemble import Ensemble, batch_norms
 from .generalisation import Baseline, Generalisation, generalisation, linear_baseline
 from .landscapes import Scene, scenes
 from .memory import MemoryReport, memory_report
@@ -35,7 +35,7 @@ from .saddles import (
     random_starts,
     symmetric_starts,
 )
-from .scaling import BETWEEN, Scaling, scaling
+from .scaling import BETWEEN, Scaling, checked_sizes, scaling
 
 SCHEMA = 1
 PARTS = ("memory", "noise", "descent", "saddles", "minima", "generalisation")
@@ -92,6 +92,8 @@ class Comparison:
         What is said about batches, and what the measurements say to it.
     seconds : dict of str to float
         How long each part took.
+    left_out : dict of str to str
+        Parts that were asked for and make no sense for this net, and why.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Comparison:
     advice: Advice | None = None
     claims: tuple[Claim, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as dicts, lists, numbers and strings, ready for JSON.
@@ -180,6 +183,8 @@ class Comparison:
         ]
         if self.advice is not None:
             lines += ["", f"take {self.advice.batch_size}:", *self.advice.reasons]
+        if self.left_out:
+            lines += ["", *[f"left out: {part}, for {why}" for part, why in self.left_out.items()]]
         return "\n".join(lines)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -271,8 +276,9 @@ def compare(
         raise ArgumentError(f"there is no part {unknown[0]!r}", f"There are {', '.join(PARTS)}")
     if "generalisation" in parts and "descent" not in parts:
         raise ArgumentError("generalisation needs the rates that descent finds", "Ask for descent, too")
-    sizes = _checked(batch_sizes, chosen.rows)
-    net = " → ".join(layer.label() for _, layer in chosen.build(0).named_modules() if not list(layer.named_children()))
+    sample = chosen.build(0)
+    sizes = checked_sizes(batch_sizes, chosen.rows, sample)
+    net = " → ".join(layer.label() for _, layer in sample.named_modules() if not list(layer.named_children()))
     result = Comparison(chosen.name, chosen.rows, len(chosen.x_test), net, sizes, thorough)
     work: dict[str, Callable[[], Any]] = {
         "memory": lambda: memory_report(chosen, sizes, memory=memory, confirm=thorough),
@@ -282,8 +288,12 @@ def compare(
         "minima": lambda: _minima(thorough),
         "generalisation": lambda: _held_out(chosen, result, thorough),
     }
+    for label in batch_norms(sample):
+        work.pop("noise", None)
+        if "noise" in parts:
+            result.left_out["noise"] = f"{label} makes every row depend on the others: none has a gradient of its own"
     for part in PARTS:
-        if part in parts:
+        if part in parts and part in work:
             if say is not None:
                 say(part)
             start = time.perf_counter()
@@ -297,16 +307,6 @@ def compare(
     return result
 
 
-def _checked(batch_sizes: Sequence[int | None], rows: int) -> tuple[int, ...]:
-    for size in batch_sizes:
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
-            raise ArgumentError(f"a batch size is a number of rows, 1 or more, or None for all, not {size!r}")
-    sizes = sorted({rows if size is None else min(int(size), rows) for size in batch_sizes})
-    if not sizes:
-        raise ArgumentError("there are no batch sizes to compare")
-    return tuple(sizes)
-
-
 def _noise(problem: Problem, sizes: Sequence[int], thorough: bool) -> NoiseReport:
     between = sorted({*sizes, *(4**power for power in range(8) if 4**power < problem.rows)})
     epochs = (0, 1, 3, 10, 30, 100) if thorough else (0, 1, 10)
@@ -316,7 +316,8 @@ def _noise(problem: Problem, sizes: Sequence[int], thorough: bool) -> NoiseRepor
 
 def _descent(problem: Problem, sizes: Sequence[int], thorough: bool) -> Descent:
     step = 2 if thorough else 4
-    between = [step**power for power in range(20) if step**power < problem.rows]
+    least = 2 if batch_norms(problem.build(0)) else 1
+    between = [step**power for power in range(20) if least <= step**power < problem.rows]
     tried = sorted({*sizes, *between})
     seeds, rates = (range(12), FINE) if thorough else (range(4), BETWEEN)
     factors = (1, 2, 4, 8, 16, 42, 84, 168, 336) if thorough else (1, 4, 16, 42, 84)

@@ -221,6 +221,11 @@ def learned(model: nn.Module) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def batch_norms(model: nn.Module) -> list[str]:
+    """Return the labels of the layers that make every row depend on the others of its batch, and need two of them."""
+    return [layer.label() for _, layer in model.named_modules() if isinstance(layer, nn.BatchNorm1d)]
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Set a model to evaluation, and each of its layers back to what it was."""

@@ -30,6 +30,7 @@ from ..problem import Problem
 from ..recompute import checkpoint_sequential
 from ..state import abstract, no_grad
 from . import child
+from .ensemble import batch_norms
 from .noise import row_gradients
 from .training import train
 
@@ -355,7 +356,14 @@ def accumulation_errors(
         How often the rows are dealt out anew.
     seed : int
         Of the net, and of the orders.
+
+    Returns
+    -------
+    list of Accumulated
+        Empty with batch normalisation, where no weights make parts equal to the whole.
     """
+    if batch_norms(problem.build(seed)):
+        return []
     start, loss_fn, rows = problem.build(seed), problem.loss_fn, problem.rows
     trained = train(problem, min(16, rows), [0.05], [seed], epochs=epochs).ensemble
     nets = [start] if trained is None else [start, trained.model(0)]

@@ -18,7 +18,7 @@ from ..data.orders import generator
 from ..errors import ArgumentError
 from ..problem import Problem
 from ..tensor import Tensor
-from .ensemble import learned, losses_of_runs, stack
+from .ensemble import batch_norms, learned, losses_of_runs, stack
 from .training import train
 
 NUMBERS = 4_000_000  # gradients of so many parameters are held at a time
@@ -53,10 +53,9 @@ def row_gradients(model: nn.Module, loss_fn: nn.Loss, x: np.ndarray, y: np.ndarr
     >>> each.shape, bool(np.allclose(each.mean(0)[:2], model.weight.grad.data.ravel()))
     ((5, 3), True)
     """
-    mixing = [layer.label() for _, layer in model.named_modules() if isinstance(layer, nn.BatchNorm1d)]
-    if mixing:
+    for label in batch_norms(model):
         raise ArgumentError(
-            f"no row has a gradient of its own: {mixing[0]} makes every row depend on the others of its batch",
+            f"no row has a gradient of its own: {label} makes every row depend on the others of its batch",
             "Take LayerNorm, or leave the noise out",
         )
     numbers = sum(parameter.size for parameter in learned(model))

@@ -14,7 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .. import nn
+from ..errors import ArgumentError
 from ..problem import Problem
+from .ensemble import Ensemble, batch_norms
 from .training import Curves, seconds_of_a_step, train
 
 COARSE = tuple(4.0**power for power in range(-5, 2))
@@ -233,16 +236,53 @@ def scaling(
         The loss over all rows to be reached; by default the problem's own, or else what `reachable` says.
     between, most_epochs, held_out
         See `tune`.
+
+    Raises
+    ------
+    ArgumentError
+        See `checked_sizes`; also if there are no seeds, or the goal is not below the loss at the start.
     """
+    sizes = checked_sizes(batch_sizes, problem.rows, problem.build(0))
+    if not len(seeds):
+        raise ArgumentError("there are no seeds to train with", "Give one or more")
     goal = problem.goal if goal is None else goal
     if goal is None:
         goal = reachable(problem)
-    sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    start = Ensemble([problem.build(seeds[0])], problem.loss_fn).losses(problem.x, problem.y)[0]
+    if not goal < start:
+        raise ArgumentError(
+            f"the goal is a loss of {goal:g}, and the net has one of {start:.3g} before it learns", "Give a lower goal"
+        )
     tuned = [
         tune(problem, size, goal, seeds, between=between, most_epochs=most_epochs, held_out=held_out) for size in sizes
     ]
     law = fit_law(sizes, [one.mean_updates for one in tuned])
     return Scaling(goal, tuple(tuned), law, seconds_of_a_step(problem, sizes))
+
+
+def checked_sizes(batch_sizes: Sequence[int | None], rows: int, model: nn.Module) -> tuple[int, ...]:
+    """Return batch sizes in ascending order, each once; None, and what is above, as all rows.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none, one is no number of rows, or one is 1 and the model has batch normalisation.
+
+    Examples
+    --------
+    >>> checked_sizes([32, None, 1, 1000], 100, nn.Linear(2, 1))
+    (1, 32, 100)
+    """
+    for size in batch_sizes:
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
+            raise ArgumentError(f"a batch size is a number of rows, 1 or more, or None for all, not {size!r}")
+    sizes = sorted({rows if size is None else min(int(size), rows) for size in batch_sizes})
+    if not sizes:
+        raise ArgumentError("there are no batch sizes to compare")
+    for label in batch_norms(model):
+        if sizes[0] < 2:
+            raise ArgumentError(f"{label} cannot train on batches of 1 row", "Compare batch sizes of 2 and more")
+    return tuple(sizes)
 
 
 def reachable(problem: Problem, epochs: int = 20) -> float:

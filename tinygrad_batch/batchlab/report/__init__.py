@@ -124,8 +124,10 @@ def _fact(name: str, *what: str) -> tuple[Html, Html]:
 def _footer(data: Mapping[str, Any]) -> Html:
     spent = sum(data.get("seconds", {}).values())
     how = "thoroughly" if data.get("thorough") else "quickly; a thorough comparison takes more starts"
+    left_out = [f"Left out is {part}: {why}. " for part, why in data.get("left_out", {}).items()]
     return element(
         "p",
+        *left_out,
         f"Measured in {words.seconds(spent)}, {how}. " if spent else "",
         "What came out is worked out from the measurements. The page loads nothing from anywhere.",
     )
