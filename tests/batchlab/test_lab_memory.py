@@ -27,13 +27,21 @@ def seed_net():
 
 @pytest.mark.parametrize(
     ("given", "found"),
-    [("512 MiB", 512 * 2**20), ("1.5 GB", 1_500_000_000), ("3kb", 3000), (7, 7), (np.int64(9), 9), (" 2 B ", 2)],
+    [
+        ("512 MiB", 512 * 2**20),
+        ("1.5 GB", 1_500_000_000),
+        ("3kb", 3000),
+        ("512", 512),
+        (7, 7),
+        (np.int64(9), 9),
+        (" 2 B ", 2),
+    ],
 )
 def test_amounts_of_memory(given, found):
     assert as_bytes(given) == found
 
 
-@pytest.mark.parametrize("given", ["", "512", "many", "-1 MB", "1 PB", "MB", 0, -3, 1.5, True, None])
+@pytest.mark.parametrize("given", ["", "0 MiB", "many", "-1 MB", "1 PB", "MB", 0, -3, 1.5, True, None])
 def test_what_is_no_amount_of_memory(given):
     with pytest.raises(ArgumentError, match="memory is"):
         as_bytes(given)

@@ -53,11 +53,11 @@ def no_law(d):
 
 def rule_holds(d):
     for one in d["descent"]["linear_scaling"]:
-        one["change"] = 0.01
+        one["change"], one["diverged"] = 0.01, 0
 
 
 def rule_fails(d):
-    d["descent"]["linear_scaling"][1]["change"] = None
+    d["descent"]["linear_scaling"][1].update(change=None, diverged=3)
 
 
 def decay_is_no_help(d):

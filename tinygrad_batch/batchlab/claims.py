@@ -158,7 +158,7 @@ def _descent(found: Comparison) -> Iterator[Claim]:
     full = tuned[max(tuned)]
     with np.errstate(all="ignore"):
         rising = float((np.diff(full.curves.loss, axis=0) > 0).mean())
-    broken = [one for one in found.descent.linear_scaling if not one.change < 1]
+    broken = [one for one in found.descent.linear_scaling if one.diverged]
     yield Claim(
         "full is steady",
         "全量数据的梯度准确，损失稳定下降。",
@@ -167,7 +167,10 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "It holds while the rate is below 2 divided by the largest curvature. At its tuned rate of "
         f"{number(full.rate)} the loss had risen at {percent(rising)} of the looks"
         + (
-            f"; with {broken[0].batch_size} rows and a rate of {number(broken[0].rate)} it ran away." if broken else "."
+            f"; with {broken[0].batch_size} rows and a rate of {number(broken[0].rate)} "
+            f"{broken[0].diverged} of {broken[0].seeds} trainings ran away."
+            if broken
+            else "."
         ),
     )
     floors = found.descent.floors
@@ -176,9 +179,10 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "batch 为 1 时，很难收敛。",
         "With a batch of 1 training hardly converges.",
         "holds if" if floors.constant > 10 * floors.decaying else "does not hold here",
-        f"It holds if the rate stays what it is: single rows end {number(floors.constant, 2)} above the least loss, "
-        "and the gap is in proportion to rate / batch size. With a rate that falls to 0 they end "
-        f"{number(floors.decaying, 2)} above it.",
+        f"It holds if the rate stays what it is: single rows end {number(floors.constant, 2)} above the least loss "
+        f"at a rate of {number(floors.rate)}, in shuffled epochs. The gap goes with rate / batch size, to the power "
+        f"{number(floors.power_shuffled, 2)} (drawn afresh each time: {number(floors.power, 2)}). With a rate that "
+        f"falls to 0 they end {number(floors.decaying, 2)} above it.",
     )
     yield _fastest(found)
     away = [one for one in found.descent.summed if one.sum_diverged and not one.mean_diverged]

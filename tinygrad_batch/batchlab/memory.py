@@ -45,17 +45,17 @@ def as_bytes(memory: int | str) -> int:
 
     Examples
     --------
-    >>> as_bytes("512 MiB"), as_bytes("1.5 GB"), as_bytes(1000)
-    (536870912, 1500000000, 1000)
+    >>> as_bytes("512 MiB"), as_bytes("1.5 GB"), as_bytes("1000"), as_bytes(1000)
+    (536870912, 1500000000, 1000, 1000)
     """
     if isinstance(memory, str):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B)\s*", memory, re.IGNORECASE)
-        if not found:
-            raise ArgumentError(f"memory is {memory!r}", "Write it as '512 MiB', '2 GB' or a number of bytes")
-        return round(float(found[1]) * UNITS[found[2].upper()])
-    if isinstance(memory, bool) or not isinstance(memory, int | np.integer) or memory < 1:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?i?B|)\s*", memory, re.IGNORECASE)
+        amount: Any = round(float(found[1]) * UNITS[found[2].upper() or "B"]) if found else None
+    else:
+        amount = memory
+    if isinstance(amount, bool) or not isinstance(amount, int | np.integer) or amount < 1:
         raise ArgumentError(f"memory is {memory!r}", "Write it as '512 MiB', '2 GB' or a number of bytes")
-    return int(memory)
+    return int(amount)
 
 
 def in_words(memory: int) -> str:
@@ -67,7 +67,7 @@ def in_words(memory: int) -> str:
     ('512 MiB', '2.0 GB', '4 GiB')
     """
     for unit in ("TIB", "GIB", "MIB"):
-        if memory % UNITS[unit] == 0:
+        if memory and memory % UNITS[unit] == 0:
             return f"{memory // UNITS[unit]:,} {unit.replace('I', 'i')}"
     return format_bytes(memory)
 

@@ -21,6 +21,8 @@ from .landscapes import Pass, TanhUnits, walk
 from .noise import row_gradients
 from .training import train
 
+FLAT = 0.01  # length of a gradient below which a place counts as one without slope
+
 
 @dataclass(frozen=True, slots=True)
 class Escape:
@@ -255,7 +257,8 @@ def random_starts(
 ) -> list[Stuck]:
     """Train the 10 → 15 → 10 → 1 net on 100 rows from random starts, and count who is stuck.
 
-    Stuck is a run with a loss above a tenth of the variance of the targets, and a gradient shorter than 0.01.
+    Stuck is a run with a loss above a tenth of the variance of the targets, and a gradient of all rows shorter than
+    0.01.
 
     Parameters
     ----------
@@ -270,7 +273,7 @@ def random_starts(
             continue
         loss = curves.loss[-1, :, 0]
         slopes = np.array([_slope(problem, curves.ensemble.model(run)) for run in range(starts)])
-        stuck = (loss > 0.1 * float(problem.y.var())) & (slopes < 0.01)
+        stuck = (loss > 0.1 * float(problem.y.var())) & (slopes < FLAT)
         found.append(Stuck(curves.batch_size, starts, int(stuck.sum()), float(np.median(loss))))
     return found
 
@@ -293,7 +296,9 @@ def narrow_nets(
     """Train nets of a few tanh units on what two units made, from random starts, and count who is stuck.
 
     The counterexample to `random_starts`. ``2 tanh(x) - tanh(4x)`` is what two units make; a net of two has none to
-    spare, and many starts end where both do the same: with any batch size. A net of four rarely does.
+    spare, and many starts end where both do the same: with any batch size. A net of four rarely does. Stuck is a run
+    whose loss stays nearer to that of one unit than to the noise after 500 more updates with all rows, and whose
+    gradient is then shorter than 0.01.
 
     Parameters
     ----------
@@ -317,7 +322,9 @@ def narrow_nets(
             each = surface.rows // size if size else 1
             last = walk(surface, begin, rate, size, epochs * each, every=epochs * each).points[-1]
             loss = surface.loss(last)
-            stuck = int((loss > (alone + 0.05**2) / 2).sum())
+            calm = walk(surface, last, 0.1, None, 500, every=500).points[-1]  # without the noise of the batches
+            slopes = np.array([np.linalg.norm(surface.gradient(point)) for point in calm])
+            stuck = int(((surface.loss(calm) > (alone + 0.05**2) / 2) & (slopes < FLAT)).sum())
             found.setdefault(count, []).append(Stuck(size or surface.rows, starts, stuck, float(np.median(loss))))
     return found
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 NOTHING = "–"
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -118,6 +119,19 @@ def times(ratio: float) -> str:
     ('15 times', '1.3 times', '1.0 times')
     """
     return f"{ratio:,.0f} times" if ratio >= 9.5 else f"{ratio:.1f} times"
+
+
+def moved(found: Mapping[str, Any], change: str, away: str) -> str:
+    """Return by how much a loss moved, and how many trainings ran away.
+
+    Examples
+    --------
+    >>> moved({"change": 0.05, "away": 0, "seeds": 3}, "change", "away")
+    '5%'
+    >>> moved({"change": None, "away": 1, "seeds": 3}, "change", "away")
+    '1 of 3 ran away'
+    """
+    return f"{found[away]} of {found['seeds']} ran away" if found[away] else percent(found[change])
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

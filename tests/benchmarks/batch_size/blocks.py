@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_batch.batchlab.claims import IN_CHINESE
-from tinygrad_batch.batchlab.words import count, fixed, number, percent, seconds, spread
+from tinygrad_batch.batchlab.words import count, fixed, moved, number, percent, seconds, spread
 from tinygrad_batch.memory import format_bytes
 
 Figures = Mapping[str, Any]
@@ -244,18 +244,15 @@ def _floors(figures: Figures) -> str:
 
 
 def _linear(figures: Figures) -> str:
-    factors = [one["factor"] for one in figures["digits"]["descent"]["linear_scaling"]]
+    factors = sorted({one["factor"] for found in figures.values() for one in found["descent"]["linear_scaling"]})
+    kinds = (("full batches", "change", "diverged"), ("3 rows over", "change_with_rest", "diverged_with_rest"))
     rows = []
     for name, one in figures.items():
         by = {scaled["factor"]: scaled for scaled in one["descent"]["linear_scaling"]}
-        for what, key in (("full batches", "change"), ("with the short last batch", "change_with_rest")):
-            cells = [_change(by[factor][key]) if factor in by else "" for factor in factors]
-            rows.append([f"{name}, {what}", *cells])
+        for what, key, away in kinds:
+            cells = [moved(by[factor], key, away) if factor in by else "" for factor in factors]
+            rows.append([f"{name}, {by[1]['rows']:,} rows, {what}", *cells])
     return _table(["k", *[str(factor) for factor in factors]], rows)
-
-
-def _change(change: float | None) -> str:
-    return "ran away" if change is None or change > 10 else percent(change)
 
 
 def _summed(figures: Figures) -> str:

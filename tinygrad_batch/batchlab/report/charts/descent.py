@@ -16,7 +16,6 @@ from .plot import Plot, chart
 
 NEAR = 1.3  # updates, by the fewest, with which a rate still counts as good
 SMALL = 0.05  # a change of the loss that still counts as none
-MOVED = 1.0  # a change of the loss from which on it is said to have run away
 
 
 def time_to_the_goal(data: Mapping[str, Any], found: Sequence[Arrival], looks: Looks) -> Html:
@@ -132,33 +131,37 @@ REST = Look("kept", "v", (2.0, 1.2))
 def linear_rule(found: Sequence[Mapping[str, Any]]) -> Html:
     """Draw how far the loss moves when rows and rate are multiplied by the same number, with and without a rest."""
     cells = [one for one in found if one["factor"] > 1]
-    groups = [("change", EXACT, "even batches"), ("change_with_rest", REST, "and a short one")]
-    changes = [one[key] for one in cells for key, *_ in groups if key in one]
-    fine = [change for change in changes if change and change < MOVED]
+    groups = [
+        ("change", "diverged", EXACT, "even batches"),
+        ("change_with_rest", "diverged_with_rest", REST, "and a short one"),
+    ]
+    fine = [one[key] for one in cells for key, away, *_ in groups if one[key] and not one[away]]
     if not fine:
         return Html("")
+    top = 4 * max(1.0, *fine)
 
     def paint(plot: Plot) -> None:
         factors = {one["factor"]: words.count(one["factor"]) for one in cells}
         ends = min(factors) / 1.5, max(factors) * 1.6
         plot.across("times the rows and times the rate", *ends, ticks=factors)
-        plot.up("the loss moves by", min(fine) / 3.5, 4 * MOVED, ticks=words.percent)
+        plot.up("the loss moves by", min(fine) / 3.5, top, ticks=words.percent)
         plot.guide(ends, [SMALL, SMALL])
         plot.note(ends[0] * 1.06, SMALL * 1.1, words.percent(SMALL), va="bottom")
-        for place, (key, look, name) in enumerate(groups):
-            there = [(one["factor"], one[key]) for one in cells if one.get(key) and one[key] < MOVED]
+        for place, (key, away, look, name) in enumerate(groups):
+            there = [(one["factor"], one[key]) for one in cells if one[key] and not one[away]]
             plot.line([factor for factor, _ in there], [change for _, change in there], look)
             for factor, change in there:
                 plot.dot(factor, change, look)
             if there:
                 plot.label(*there[-1], name, look)
             for one in cells:
-                if key in one and (one[key] is None or one[key] >= MOVED):
-                    plot.beyond(one["factor"] * 1.06 ** (2 * place - 1), 0.8 * MOVED, look.colour)
-        if None in changes or max(change or 0 for change in changes) >= MOVED:
-            plot.label(max(factors), 0.8 * MOVED, "ran away", "muted", BELOW)
+                if one[away]:
+                    plot.beyond(one["factor"] * 1.06 ** (2 * place - 1), 0.2 * top, look.colour)
+        if any(one[away] for one in cells for _, away, *_ in groups):
+            plot.label(max(factors), 0.2 * top, "ran away", "muted", BELOW)
 
-    said = "; ".join(f"{one['factor']} times: {words.percent(one['change'])}" for one in cells) + "."
+    moved = [(one["factor"], "ran away" if one["diverged"] else words.percent(one["change"])) for one in cells]
+    said = "; ".join(f"{factor} times: {how}" for factor, how in moved) + "."
     return chart("linear-rule", "Rate in step with the batch", said, paint)
 
 

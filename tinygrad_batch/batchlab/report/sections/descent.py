@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
 from ... import words
 from ..charts.curves import curves
-from ..charts.descent import MOVED, SMALL, floors, linear_rule, rates, summed, time_to_the_goal, work_to_the_goal
+from ..charts.descent import SMALL, floors, linear_rule, rates, summed, time_to_the_goal, work_to_the_goal
 from ..html import Html, element, join, text
 from ..looks import Looks
 from ..parts import Section, beside, charts, figure, step, table
 from ..reading import Arrival, arrivals, law, regimes
 from ..walks import walk
 
-AWAY = 1e6  # a loss that nobody wants to read
 CLOCKS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("updates", "updates", words.count),
     ("epochs", "epochs", words.number),
@@ -188,7 +186,7 @@ def _rates(data: Mapping[str, Any], looks: Looks) -> Html:
 def _rule(found: Sequence[Mapping[str, Any]]) -> str:
     if len(found) < 2:
         return ""
-    small = list(takewhile(lambda one: one["change"] is not None and one["change"] <= SMALL, found))
+    small = list(takewhile(lambda one: not one["diverged"] and one["change"] <= SMALL, found))
     said = "A rule says: take twice the rows and twice the rate, and nothing changes. "
     if len(small) == len(found):
         said += f"Here it holds as far as it was tried, to {found[-1]['factor']} times"
@@ -199,20 +197,22 @@ def _rule(found: Sequence[Mapping[str, Any]]) -> str:
     said += f" (within {words.percent(SMALL)})"
     if len(small) < len(found):
         broken = found[len(small)]
-        away = broken["change"] is None or broken["change"] > MOVED
-        how = "training runs away" if away else f"the loss moves by {words.percent(broken['change'])}"
+        how = "training runs away" if broken["diverged"] else f"the loss moves by {words.percent(broken['change'])}"
         said += f"; with {broken['factor']} times {how}"
     return f"{said}. {_rest(found)}"
 
 
 def _rest(found: Sequence[Mapping[str, Any]]) -> str:
     """Return what a short last batch does to the rule."""
-    spoiled = next((one for one in found if (one.get("change_with_rest") or 0) > SMALL), None)
+    spoiled = next((one for one in found if one["diverged_with_rest"] or one["change_with_rest"] > SMALL), None)
     if spoiled is None:
         return ""
+    change = words.percent(spoiled["change_with_rest"])
     return (
-        "With three rows over, every epoch ends with a short batch at the full rate; then the loss moves by "
-        f"{words.percent(spoiled['change_with_rest'])} at {spoiled['factor']} times already."
+        f"All of this is for {spoiled['rows']:,} rows, which make full batches only. With {spoiled['rest']} more, "
+        "every epoch ends with a short batch at the full rate; then "
+        + ("training runs away" if spoiled["diverged_with_rest"] else f"the loss moves by {change}")
+        + f" at {spoiled['factor']} times already."
     )
 
 
@@ -288,8 +288,8 @@ def _tables(data: Mapping[str, Any], there: Sequence[Arrival], looks: Looks) -> 
             [
                 [
                     f"{one['factor']:,}", f"{one['batch_size']:,}", words.number(one["rate"]),
-                    _or_away(one["loss"], words.number), _or_away(one["change"], words.percent),
-                    _or_away(one.get("change_with_rest", math.nan), words.percent),
+                    words.number(one["loss"]), words.moved(one, "change", "diverged"),
+                    words.moved(one, "change_with_rest", "diverged_with_rest"),
                 ]
                 for one in found["linear_scaling"]
             ],
@@ -319,8 +319,3 @@ def _tables(data: Mapping[str, Any], there: Sequence[Arrival], looks: Looks) -> 
             ],
         ),
     ]  # fmt: skip
-
-
-def _or_away(value: float | None, write: Callable[[float], str]) -> str:
-    """Return a number as it is written, unless it is beyond all bounds."""
-    return "ran away" if value is None or value > AWAY else write(value)
