@@ -264,6 +264,11 @@ def load_problem(
     held_out: float | int = {"diabetes": 89, "digits": 450, "synthetic": 1000}.get(data, 0.2)
     x, x_test, y, y_test = split(dataset, held_out, seed, classify=True)
     classes = y.ndim == 1
+    if classes and dataset.y.min() < 0:
+        raise DataError(
+            f"{dataset.name} has integers to predict, which are classes, and the least of them is {dataset.y.min()}",
+            "Number classes from 0; save numbers to be predicted as floats",
+        )
     outputs = int(max(y.max(), y_test.max())) + 1 if classes else y.shape[1]
     widths = layers or ((x.shape[1], 32, outputs) if classes else (x.shape[1], 15, 10, outputs))
     check_widths(widths, dataset.name, x.shape[1], outputs, classes)

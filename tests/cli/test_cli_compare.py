@@ -67,6 +67,25 @@ def test_classes_of_a_file(run, archive):
     assert "Linear(2 → 32) → Tanh → Linear(32 → 3)" in done.out
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(fails, folder):
+    (folder / "taken.html").mkdir()
+    (folder / "file").write_text("")
+    assert "'taken.html' is a folder, and not a name for a file" in fails("compare", *QUICK, "-o", "taken.html")
+    assert "'file' is no folder to write to" in fails("compare", *QUICK, "--pictures", "file")
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "taken.html"]
+
+
+def test_classes_are_numbered_from_0(fails, archive):
+    said = fails("compare", *QUICK, "--data", archive(y=np.arange(40) % 3 - 1))
+    assert "which are classes, and the least of them is -1. Number classes from 0" in said
+
+
+def test_memory_is_a_number_of_bytes_too(run, folder):
+    done = run("compare", "--parts", "memory", "--memory", "536870912", "-o", "found.json")
+    assert done.code == 0
+    assert json.loads((folder / "found.json").read_text("utf-8"))["memory"]["largest"]["memory"] == 512 * 2**20
+
+
 def test_a_hostile_name_stays_text(run, folder, table):
     name = "<script>alert(1)</script>&\x1b[31m.csv"
     hostile = folder / name.replace("/", "∕")

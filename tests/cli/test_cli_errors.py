@@ -131,7 +131,7 @@ def test_the_rows_held_out_can_diverge_first(fails, run):
 
 
 def test_output_folders(fails, folder, monkeypatch):
-    assert "'missing' is no folder to write the picture to. Make it first" in fails("demo", "-o", "missing")
+    assert "'missing' is no folder to write to. Make it first" in fails("demo", "-o", "missing")
     (folder / "file").write_text("")
     assert "'file' is no folder" in fails("demo", "-o", "file")
     (folder / "file").unlink()

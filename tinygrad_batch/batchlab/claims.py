@@ -8,7 +8,7 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ from .words import batch, fixed, number, percent, spread
 if TYPE_CHECKING:
     from .comparison import Comparison
     from .generalisation import HeldOut
+    from .memory import Measured
     from .saddles import Stuck
 
 Verdict = Literal["holds", "holds if", "does not hold here"]
@@ -105,8 +106,8 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         "What has to be kept for the backward pass grows with the rows of the batch.",
         "holds" if price.kept.per_row > 0 else "does not hold here",
         f"This net keeps {number(price.kept.per_row)} bytes for each row, and its step peaks at "
-        f"{number(price.peak.per_row)} bytes a row. Measured steps took what they were priced at, to "
-        f"{percent(max(off, 0.001))}.",
+        f"{number(price.peak.per_row)} bytes a row. Measured steps allocated what they were priced at, to "
+        f"{percent(max(off, 0.001))}{_resident(found.memory.measured)}.",
     )
     fits = largest.rows >= found.rows
     yield Claim(
@@ -127,6 +128,15 @@ def _memory(found: Comparison) -> Iterator[Claim]:
         f"It takes {number(backward / forward)} times as many operations: two products for each one of the forward "
         "pass, but for the data, whose gradient nobody wants.",
     )
+
+
+def _resident(measured: Sequence[Measured]) -> str:
+    """Return how far a process was from the price, with the most rows: pages make it coarse where there are few."""
+    for one in sorted(measured, key=lambda one: -one.rows):
+        if one.resident is not None:
+            off = abs(one.resident / one.peak - 1)
+            return f", and a process with {one.rows:,} rows grew by that, to {percent(max(off, 0.001))}"
+    return ""
 
 
 def _noise(found: Comparison) -> Iterator[Claim]:

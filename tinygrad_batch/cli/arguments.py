@@ -137,12 +137,19 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--theme", choices=["light", "dark"], default="light", help="colours (%(default)s)")
 
 
+def check_file(path: Path) -> None:
+    """Raise, before anything is measured, if no file of this name can be written."""
+    check_folder(path.parent)
+    if path.is_dir():
+        raise ArgumentError(f"{str(path)!r} is a folder, and not a name for a file", "Give another name")
+
+
 def check_folder(folder: Path) -> None:
     """Raise, before anything is trained, if no file can be written to the folder."""
     import tempfile
 
     if not folder.is_dir():
-        raise ArgumentError(f"{str(folder)!r} is no folder to write the picture to", "Make it first")
+        raise ArgumentError(f"{str(folder)!r} is no folder to write to", "Make it first")
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:

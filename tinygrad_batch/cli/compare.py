@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..problem import load_problem
-from .arguments import add_data, batch_sizes, check_folder, memory, parts
+from .arguments import add_data, batch_sizes, check_file, check_folder, memory, parts
 from .lines import OK, entry, plain, say_line
 
 
@@ -35,10 +35,10 @@ def compare(options: argparse.Namespace) -> int:
     from ..batchlab.report.charts.plot import available
 
     path = Path(options.output)
-    check_folder(path.parent)
+    check_file(path)
     comparison.check_ending(path)
     if options.pictures is not None:
-        check_folder(options.pictures.parent)
+        check_folder(options.pictures if options.pictures.exists() else options.pictures.parent)
     problem = load_problem(
         options.data, options.target, options.features,
         layers=options.layers, activation=options.activation, seed=options.seed,
