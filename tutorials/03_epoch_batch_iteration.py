@@ -67,15 +67,15 @@ for epoch in numbers.epochs(3):
         taken_by[rows.numpy()] = step
     lists.append(taken_by)
 
-print("row 100 is in batch", [int(taken_by[100]) for taken_by in lists])
+print("row 200 is in batch", [int(taken_by[200]) for taken_by in lists])
 
 # %% tags=["remove-cell"]
 assert all((np.bincount(taken_by, minlength=14) == sizes).all() for taken_by in lists)
-assert len({int(taken_by[100]) for taken_by in lists}) == 3
+assert len({int(taken_by[200]) for taken_by in lists}) == 3
 
 # %% [markdown]
 # Now the same for all rows at once. Each little square is one of the 442 people, 26 to a line. The colour says which
-# batch of the epoch takes that person: the first is blue, the last is orange. The ring is row 100.
+# batch of the epoch takes that person: the first is blue, the last is orange. The ring is row 200.
 
 # %% tags=["hide-input"]
 colours = plt.matplotlib.colors.LinearSegmentedColormap.from_list("", ["#0068a3", "#a9b7c0", "#c4501b"])
@@ -83,7 +83,7 @@ fig, axes = plt.subplots(2, 2, figsize=(6.4, 4.6), layout="constrained")
 titles = ["without shuffling", "epoch 0", "epoch 1", "epoch 2"]
 for axis, title, taken_by in zip(axes.flat, titles, [np.arange(442) // 32, *lists], strict=True):
     image = axis.imshow(taken_by.reshape(17, 26), cmap=colours)
-    axis.scatter(100 % 26, 100 // 26, s=70, facecolors="none", edgecolors="white", linewidths=1.6)
+    axis.scatter(200 % 26, 200 // 26, s=70, facecolors="none", edgecolors="white", linewidths=1.6)
     axis.set(title=title, xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 bar = fig.colorbar(image, ax=axes, shrink=0.6, ticks=[0, 13], label="batch that takes the row")
