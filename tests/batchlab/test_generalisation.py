@@ -49,6 +49,17 @@ def test_a_level_that_is_not_reached_is_no_number():
     assert one.sharpness is None
 
 
+def test_a_training_that_ran_away_is_in_no_mean():
+    problem = load_problem("diabetes")
+    found = generalisation(
+        problem, {353: 0.7}, 0.45, same_rate=0.05, slower=14, epochs=5, updates=60, seeds=range(12), with_sharpness=0
+    )
+    (cell,) = found.equal_updates
+    assert 0 < cell.left_out < 12
+    assert cell.train_loss < 2
+    assert found.equal_epochs[0].left_out == 0
+
+
 def test_a_linear_model_does_as_well_on_diabetes():
     base = linear_baseline(repeats=1, folds=10)
     assert base.linear == pytest.approx(0.47, abs=0.04)

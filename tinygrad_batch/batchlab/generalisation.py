@@ -11,6 +11,7 @@ from ..data.datasets import load_diabetes
 from ..data.splits import standardize
 from ..nn import MSELoss
 from ..problem import Problem, build
+from .descent import ran_away
 from .sharpness import sharpness
 from .training import train
 
@@ -35,6 +36,8 @@ class HeldOut:
         To the score of the largest batch with the same seed, and half the width of its interval.
     sharpness : float or None
         The largest curvature of the loss there, mean over some seeds.
+    left_out : int
+        Seeds that are in none of the means, because training ran away (see `ran_away`) or did not reach the level.
     """
 
     batch_size: int
@@ -46,6 +49,7 @@ class HeldOut:
     difference: float
     difference_error: float
     sharpness: float | None = None
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ def _after(
     ends, steps = {}, {}
     for size, rate in rates.items():
         curves = train(problem, size, [rate], seeds, updates=updates, epochs=epochs, held_out=True, look_every=None)
-        ends[size] = np.stack([curves.at(curves.updates[-1], what)[:, 0] for what in ("loss", "score")])
+        values = np.stack([curves.at(curves.updates[-1], what)[:, 0] for what in ("loss", "score")])
+        ends[size] = np.where(ran_away(curves)[:, 0], np.nan, values)
         steps[size] = np.full(len(seeds), float(curves.updates[-1]))
     last = max(rates)
     return tuple(_held_out(size, rates[size], steps[size], ends[size], ends[last], None) for size in sorted(rates))
@@ -183,7 +188,8 @@ def _held_out(
     difference, difference_error = mean_and_error((scores - others[1])[both])
     loss = float(losses[use].mean()) if use.any() else float("inf")
     steps = float(updates[use].mean()) if use.any() else float("inf")
-    return HeldOut(size, rate, steps, loss, score, error, difference, difference_error, curvature)
+    left_out = int((~use).sum())
+    return HeldOut(size, rate, steps, loss, score, error, difference, difference_error, curvature, left_out)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:

@@ -134,6 +134,17 @@ def moved(found: Mapping[str, Any], change: str, away: str) -> str:
     return f"{found[away]} of {found['seeds']} ran away" if found[away] else percent(found[change])
 
 
+def without(found: str, left_out: int) -> str:
+    """Return what was found, and how many runs are not in it, because they ran away or did not arrive.
+
+    Examples
+    --------
+    >>> without("0.14", 0), without("0.14", 2)
+    ('0.14', '0.14 (without 2 runs)')
+    """
+    return f"{found} (without {plural(left_out, 'run')})" if left_out else found
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Return words as a list in a sentence.
 

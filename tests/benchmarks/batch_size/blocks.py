@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tinygrad_batch.batchlab.claims import IN_CHINESE
-from tinygrad_batch.batchlab.words import count, fixed, moved, number, percent, seconds, spread
+from tinygrad_batch.batchlab.words import count, fixed, moved, number, percent, seconds, spread, without
 from tinygrad_batch.memory import format_bytes
 
 Figures = Mapping[str, Any]
@@ -344,10 +344,10 @@ def _held_out(figures: Figures) -> str:
             rows.append(
                 [
                     f"{name}, {found['score_name']} at a loss of {number(found['level'])}, B = {cell['batch_size']}",
-                    spread(cell["score"], cell["error"]),
+                    without(spread(cell["score"], cell["error"]), cell["left_out"]),
                     spread(cell["difference"], cell["difference_error"]),
                     number(cell["sharpness"], 2),
-                    spread(quick["score"], quick["error"]),
+                    without(spread(quick["score"], quick["error"]), quick["left_out"]),
                 ]
             )
     return _table(["", "gentle rate", "less all rows", "sharpness", "fastest rate"], rows)
@@ -363,9 +363,9 @@ def _naive(figures: Figures) -> str:
             rows.append(
                 [
                     f"{name}, {found['score_name']}, B = {cell['batch_size']}",
-                    fixed(cell["score"]),
+                    without(fixed(cell["score"]), cell["left_out"]),
                     number(cell["train_loss"], 2),
-                    fixed(other["score"]),
+                    without(fixed(other["score"]), other["left_out"]),
                     number(other["train_loss"], 2),
                 ]
             )

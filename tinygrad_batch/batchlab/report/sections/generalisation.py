@@ -192,7 +192,7 @@ def _table(caption: str, score: str, found: Results, rows: int, looks: Looks) ->
                 words.number(one["rate"]),
                 words.count(one["updates"]),
                 words.number(one["train_loss"]),
-                words.spread(one["score"], one["error"]),
+                words.without(words.spread(one["score"], one["error"]), one.get("left_out", 0)),
                 words.spread(one["difference"], one["difference_error"]) if one is not found[-1] else words.NOTHING,
                 words.number(one["sharpness"]),
             ]
