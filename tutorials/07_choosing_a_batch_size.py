@@ -75,7 +75,7 @@ for size in rates:
 assert 3 < updates[1] / updates[4] < 5.5
 assert 1 < updates[64] / updates[256] < 1.5
 assert list(updates.values()) == sorted(updates.values(), reverse=True)
-assert list(epochs.values())[1:] == sorted(list(epochs.values())[1:])
+assert list(epochs.values())[2:] == sorted(list(epochs.values())[2:])
 assert 0.7 < epochs[4] / epochs[1] < 1.3
 
 # %% [markdown]
@@ -201,18 +201,19 @@ for axis, ticks in ((left, ["1/128", "1/16", "1/2"]), (right, ["1/32768", "1/102
 
 # %% tags=["remove-cell"]
 for small, large in ((4, 16), (16, 64), (64, 256)):
-    assert np.abs(after[large][2:7] / after[small][0:5] - 1).max() < 0.03
+    assert np.abs(after[large][2:6] / after[small][0:4] - 1).max() < 0.06
 best = {size: tried[np.argmin(losses)] for size, losses in after.items()}
-assert best == {size: rates[size] for size in best}
+assert all(rates[size] / 2 <= rate <= 2 * rates[size] for size, rate in best.items())
 assert all(losses[-1] > 2.5 for losses in after.values())
 assert after[256].min() > 3 * after[16].min()
 
 # %% [markdown]
-# Nothing. Read along that diagonal, and the losses agree to a per cent or two. On the right, the rate is divided by the
-# rows, and the four lines are one: after the same epochs, what counts is rate / batch size. Four small steps do the
-# same as one step that is four times as long. This is the **linear scaling rule**.
+# Nothing, as long as the rates are small. Read along that diagonal, and up to a rate of 1/4 the losses agree to a few
+# per cent. On the right, the rate is divided by the rows, and the four lines are one: after the same epochs, what counts
+# is rate / batch size. Four small steps do the same as one step that is four times as long. This is the **linear scaling
+# rule**.
 #
-# (The lowest loss of each line is at the rate of section 1.) The rule has an end. At a rate of 2 every line goes
+# (The lowest loss of each line is at about the rate of section 1.) The rule has an end. At a rate of 2 every line goes
 # through the roof, with any batch size. An exact gradient does not help against steps that are too long for the bend of
 # the ground. Theory knows where: at 2 divided by the largest curvature.
 
@@ -237,7 +238,7 @@ assert 0.8 < limits[1] < limits[0] < 2.5
 # What matters are new pictures. It is often said that small batches do better there. First the usual comparison: the
 # same rate, the same 20 epochs.
 #
-# > **Your guess first.** 16 rows put 96% of the 450 held-out digits into the right class. And all rows at once: 96%,
+# > **Your guess first.** 16 rows put 97% of the 450 held-out digits into the right class. And all rows at once: 97%,
 # > 90%, or less than 70%?
 
 # %%
@@ -248,7 +249,7 @@ for size in (16, None):
     print(f"{size or 'all':>3} rows: {right[size]:.1%} right; loss on the rows it learned from {loss:.2f}")
 
 # %% tags=["remove-cell"]
-assert 0.95 < right[16] < 0.97
+assert 0.965 < right[16] < 0.98
 assert right[None] < 0.7
 assert loss > 1.5
 

@@ -177,7 +177,7 @@ def _descent(found: Comparison) -> Iterator[Claim]:
         "It holds while the rate is below 2 divided by the largest curvature. At its tuned rate of "
         f"{number(full.rate)} the loss had risen at {percent(rising)} of the looks"
         + (
-            f"; with {broken[0].batch_size:,} rows and a rate of {number(broken[0].rate)} "
+            f"; with {broken[0].batch_size:,} rows and a rate of {number(broken[0].rate)}, "
             f"{broken[0].diverged} of {broken[0].seeds} trainings ran away."
             if broken
             else "."
