@@ -209,9 +209,9 @@ assert after[256].min() > 3 * after[16].min()
 
 # %% [markdown]
 # Nothing, as long as the rates are small. Read along that diagonal, and up to a rate of 1/4 the losses agree to a few
-# per cent. On the right, the rate is divided by the rows, and the four lines are one: after the same epochs, what counts
-# is rate / batch size. Four small steps do the same as one step that is four times as long. This is the **linear scaling
-# rule**.
+# per cent. On the right, the rate is divided by the rows, and the four lines are one: after the same epochs, what
+# counts is rate / batch size. Four small steps do the same as one step that is four times as long. This is the
+# **linear scaling rule**.
 #
 # (The lowest loss of each line is at about the rate of section 1.) The rule has an end. At a rate of 2 every line goes
 # through the roof, with any batch size. An exact gradient does not help against steps that are too long for the bend of

@@ -153,7 +153,7 @@ def linear_rule(found: Sequence[Mapping[str, Any]]) -> Html:
             for factor, change in there:
                 plot.dot(factor, change, look)
             if there:
-                plot.label(*there[-1], name, look)
+                plot.label(*there[2 * len(there) // 3], name, look, BEFORE if place else BELOW)
             for one in cells:
                 if one[away]:
                     plot.beyond(one["factor"] * 1.06 ** (2 * place - 1), 0.2 * top, look.colour)

@@ -55,14 +55,13 @@ def scales(scales: Sequence[Mapping[str, Any]], rows: int, compared: Sequence[in
 
     def paint(plot: Plot) -> None:
         names = [words.number(scale["epochs"]) for scale in scales]
-        plot.across("epochs trained", -0.5, len(scales) - 0.1, log=False, ticks=dict(enumerate(names)))
+        end = 1.22 * len(scales) - 0.5  # with room for the names of the lines, beside the last of the marks
+        plot.across("epochs trained", -0.5, end, log=False, ticks=dict(enumerate(names)))
         plot.up("rows at which noise equals signal", low, high, ticks=words.count)
         for size in compared:
             one = looks.of(size, rows)
-            plot.guide([-0.5, len(scales) - 0.1], [size, size], one.colour)
-            plot.note(
-                len(scales) - 0.1, size, words.batch(size, rows), one.colour, ha="right", va="bottom", fontsize=10.5
-            )
+            plot.guide([-0.5, end], [size, size], one.colour)
+            plot.note(end, size, words.batch(size, rows), one.colour, ha="right", va="bottom", fontsize=10.5)
         for place, scale in enumerate(scales):
             if scale["measurable"]:
                 plot.interval(place, scale["value"], scale["low"], scale["high"], look)
