@@ -28,6 +28,7 @@ def place(
     lines: Sequence[Sequence[Point]],
     size: tuple[float, float],
     left: float = 2.0,
+    bottom: float = END,
 ) -> list[Box]:
     """Return a place for each label, one after the other, where it covers the least.
 
@@ -43,6 +44,8 @@ def place(
         Width and height of the picture.
     left : float
         Where the room for labels begins: what stands left of it are the numbers of the axis.
+    bottom : float
+        The same from below.
 
     Examples
     --------
@@ -61,7 +64,7 @@ def place(
         for rank, box in enumerate(_box(x, y, width, *PLACES[i]) for i in order):
             middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
             own = math.dist(middle, (x, y))
-            cost = rank + OUTSIDE * _outside(box, size, left)
+            cost = rank + OUTSIDE * _outside(box, size, left, bottom)
             cost += STRANGE * (marked and any(math.dist(middle, mark) < own - 0.5 for mark in marks))
             cost += sum(_overlap(box, (other[0] - GAP, other[1], other[2] + GAP, other[3])) for other in taken)
             cost += sum(weight * _overlap(box, other) for other, weight in covered)
@@ -86,9 +89,9 @@ def _box(x: float, y: float, width: float, right: float, up: float, part: float)
     return left, y + up - HALF, left + width, y + up + HALF
 
 
-def _outside(box: Box, size: tuple[float, float], left: float) -> float:
+def _outside(box: Box, size: tuple[float, float], left: float, bottom: float) -> float:
     """Return how far a box reaches over the edges."""
-    return max(left - box[0], box[2] - size[0] + RIGHT, END - box[1], box[3] - size[1] + END, 0.0)
+    return max(left - box[0], box[2] - size[0] + RIGHT, bottom - box[1], box[3] - size[1] + END, 0.0)
 
 
 def _overlap(one: Box, other: Box) -> float:

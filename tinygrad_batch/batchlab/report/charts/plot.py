@@ -249,12 +249,12 @@ class Plot:
                 (self.height - self._top - bottom) / self.height,
             )
         )
-        self._write_labels(left)
+        self._write_labels(left, bottom)
         out = io.StringIO()
         self.figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         return out.getvalue()
 
-    def _write_labels(self, left: float) -> None:
+    def _write_labels(self, left: float, bottom: float) -> None:
         marks = self._units(*zip(*self._marks, strict=True)) if self._marks else []
         lines = [self._units(*line) for line in self._lines]
         ends = (
@@ -265,7 +265,7 @@ class Plot:
         wide = [1.08 * LETTER * len(label.what) for label in self._labels]
         boxes = place(
             [(*end, width, label.prefer) for end, width, label in zip(ends, wide, self._labels, strict=True)],
-            marks, lines, (WIDTH, self.height), left - 4,
+            marks, lines, (WIDTH, self.height), left - 4, bottom,
         )  # fmt: skip
         for label, box in zip(self._labels, boxes, strict=True):
             self.axes.text(
