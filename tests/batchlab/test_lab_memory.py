@@ -63,7 +63,7 @@ def test_the_largest_batch_fills_the_memory_and_no_more():
     ],
 )
 def test_a_process_with_that_limit_agrees(model, loss_fn):
-    found = largest_batch(model, loss_fn, memory="192 MiB", confirm=True)  # 1 % of it is more than an arena of Python
+    found = largest_batch(model, loss_fn, memory="192 MiB", confirm=True)  # 1 %: more than Python's own room
     assert found.fits
     assert not found.one_per_cent_more_fits
     assert "ran with them, and did not with 1 % more" in str(found)
