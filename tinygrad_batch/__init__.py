@@ -34,6 +34,7 @@ from .creation import (
 from .data import DataIterator
 from .draw import draw
 from .errors import TinygradBatchError
+from .explain import explain
 from .memory import memory, price
 from .op import op
 from .ops import *
@@ -83,6 +84,7 @@ __all__ = [
     "draw",
     "enable_grad",
     "expand_dims",
+    "explain",
     "eye",
     "flatten",
     "full",

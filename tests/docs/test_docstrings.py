@@ -70,6 +70,7 @@ def test_every_module_is_in_the_reference():
             "calling",
             "describe",
             "differences",
+            "escape",
             "files",
             "operators",
             "methods",

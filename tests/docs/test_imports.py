@@ -27,7 +27,7 @@ FLOORS = """
     checks
     program
     trace
-    describe naming symbolic
+    describe naming symbolic escape languages
     capture
     recompute
     nn data optim

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from traces import named
 
 from tinygrad_batch.draw import draw, engine, fixed
-from tinygrad_batch.draw.escape import clean, dot, script_json, xml
 from tinygrad_batch.draw.palette import LIGHT
+from tinygrad_batch.escape import clean, dot, script_json, xml
 
 HOSTILE = [
     '"><script>alert(1)</script>',

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from tinygrad_batch.draw import wording
-from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Depth, Unit, calls, units
 from tinygrad_batch.draw.reading import Reading, ancestors, number_text
 from tinygrad_batch.draw.scene import (
@@ -23,6 +22,7 @@ from tinygrad_batch.draw.scene import (
     Run,
     Scene,
 )
+from tinygrad_batch.escape import clean
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Result, Step, Trace
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 
-from tinygrad_batch.draw.escape import dot as escaped
 from tinygrad_batch.draw.layout import Placed, PlacedBox
 from tinygrad_batch.draw.measure import fit
 from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, STYLES, Edge, Scene
+from tinygrad_batch.escape import dot as escaped
 
 __all__ = ["EDGES", "FONT", "HEAVY", "prefixed", "source"]
 

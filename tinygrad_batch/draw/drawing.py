@@ -14,11 +14,11 @@ from tinygrad_batch.draw import engine as graphviz_engine
 from tinygrad_batch.draw import fixed, page, svg, text
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.engine import EngineName
-from tinygrad_batch.draw.escape import xml
 from tinygrad_batch.draw.fold import Depth
 from tinygrad_batch.draw.layout import Placed, place
 from tinygrad_batch.draw.palette import DARK, LIGHT, Palette
 from tinygrad_batch.errors import ArgumentError, DrawError
+from tinygrad_batch.escape import xml
 from tinygrad_batch.files import write_whole
 from tinygrad_batch.trace import Trace
 

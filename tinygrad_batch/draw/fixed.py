@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from tinygrad_batch.draw.dot import EDGES, FONT, HEAVY
-from tinygrad_batch.draw.escape import dot as escaped
 from tinygrad_batch.draw.layout import BOX_PAD, LINE, Placed, PlacedBox, PlacedEdge, PlacedFrame
 from tinygrad_batch.draw.measure import width
 from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import STYLES, Run
+from tinygrad_batch.escape import dot as escaped
 
 __all__ = ["source"]
 

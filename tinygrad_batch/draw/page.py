@@ -11,13 +11,13 @@ from typing import Any
 
 from tinygrad_batch.draw import svg
 from tinygrad_batch.draw.document import filled, themes
-from tinygrad_batch.draw.escape import clean, script_json, xml
 from tinygrad_batch.draw.layout import Placed
 from tinygrad_batch.draw.palette import VARIABLES
 from tinygrad_batch.draw.reading import shape_text
 from tinygrad_batch.draw.scene import Beat
-from tinygrad_batch.draw.sentences import sentence
 from tinygrad_batch.errors import ArgumentError
+from tinygrad_batch.escape import clean, script_json, xml
+from tinygrad_batch.languages.english import ENGLISH
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Trace, Value
 
@@ -89,7 +89,7 @@ def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) 
                 "boxes": list(beat.boxes),
                 "formulas": formulas[:SHOWN] + ([f"… {len(formulas) - SHOWN:,} more"] if len(formulas) > SHOWN else []),
                 "shapes": _shapes(trace, beat) if beat.phase != "update" else "",
-                "sentence": sentence(steps[0].op, beat.phase, len(steps) if beat.phase != "update" else 1),
+                "sentence": ENGLISH.sentence(steps[0].op, beat.phase, len(steps) if beat.phase != "update" else 1),
                 "values": shown,
                 "last": beat.steps[-1],
                 "held": held.timeline[beat.steps[-1] - 1],

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from math import prod
 
-from tinygrad_batch.draw.escape import clean
+from tinygrad_batch.escape import clean
 from tinygrad_batch.memory import format_bytes
 from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from tinygrad_batch.draw.escape import clean
+from tinygrad_batch.escape import clean
 from tinygrad_batch.trace import Phase
 
 __all__ = ["BACKWARD", "FORWARD", "LEFT", "RIGHT", "STYLES", "Beat", "Box", "Edge", "Group", "Heading", "Run", "Scene"]

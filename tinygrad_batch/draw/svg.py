@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tinygrad_batch.draw.escape import xml
 from tinygrad_batch.draw.layout import BOX_PAD, LINE, RUN_SPACE, Placed, PlacedBox, PlacedEdge, PlacedFrame
 from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import STYLES, Line, Run
+from tinygrad_batch.escape import xml
 
 __all__ = ["FONT", "render"]
 

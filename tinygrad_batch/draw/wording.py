@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tinygrad_batch.draw.escape import clean
 from tinygrad_batch.draw.fold import Unit
 from tinygrad_batch.draw.measure import width, wrap
 from tinygrad_batch.draw.reading import Reading, last_clause, number_text, right_side, shape_text, size_text
 from tinygrad_batch.draw.scene import STYLES, Line, Run
+from tinygrad_batch.escape import clean
 from tinygrad_batch.memory import Memory, format_bytes
 from tinygrad_batch.trace import Result, Step, Value
 

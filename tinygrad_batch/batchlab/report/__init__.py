@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from ...draw.document import filled, themes
-from ...draw.escape import script_json
+from ...escape import script_json
 from .. import words
 from .charts.plot import available
 from .html import Html, element, join, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...draw.escape import clean, xml
+from ...escape import clean, xml
 
 LONGEST = 600  # characters of one piece of text: more than any sentence of ours, and less than a page
 EMPTY = frozenset({"br", "col", "hr", "input", "meta"})

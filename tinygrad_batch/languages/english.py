@@ -1,13 +1,13 @@
-"""One plain sentence for each step."""
+"""English."""
 
 from __future__ import annotations
 
-from tinygrad_batch.trace import Phase
+from .language import Language
 
-__all__ = ["sentence"]
+__all__ = ["ENGLISH"]
 
 # operation: (what it does, what its derivative does)
-_SENTENCES = {
+_OPERATIONS = {
     "matmul": (
         "Each row is multiplied by the weights: every output is a weighted sum of the inputs.",
         "The product sends the gradient to both sides: to its input, and to the weights.",
@@ -16,7 +16,10 @@ _SENTENCES = {
         "Each row is multiplied by the weights, and the bias is added.",
         "The gradient goes to the input, the weights and the bias.",
     ),
-    "add": ("Two values are added, entry by entry.", "A sum passes its gradient on unchanged to each of its terms."),
+    "add": (
+        "Two values are added, entry by entry.",
+        "A sum passes its gradient on unchanged to each of its terms.",
+    ),
     "subtract": (
         "One value is taken from the other, entry by entry.",
         "A difference passes its gradient on, with the sign turned for the second term.",
@@ -34,8 +37,14 @@ _SENTENCES = {
     "mean": ("All entries become one number, their mean.", "Every entry has the same share in the mean."),
     "sum": ("Entries are added up.", "Each entry of a sum gets the gradient of the sum."),
     "tanh": ("Every entry is bent into the range from −1 to 1.", "The gradient shrinks where tanh is flat."),
-    "sigmoid": ("Every entry is bent into the range from 0 to 1.", "The gradient shrinks where the sigmoid is flat."),
-    "relu": ("Negative entries become 0.", "The gradient passes where the entry was positive, and stops elsewhere."),
+    "sigmoid": (
+        "Every entry is bent into the range from 0 to 1.",
+        "The gradient shrinks where the sigmoid is flat.",
+    ),
+    "relu": (
+        "Negative entries become 0.",
+        "The gradient passes where the entry was positive, and stops elsewhere.",
+    ),
     "gelu": ("Small and negative entries are damped smoothly.", "The gradient is damped where the entry was."),
     "exp": ("Each entry becomes its exponential.", "The gradient is multiplied by the exponential itself."),
     "log": ("Each entry becomes its logarithm.", "The gradient is divided by the entry."),
@@ -60,7 +69,10 @@ _SENTENCES = {
     "sqrt": ("Each entry becomes its square root.", "The gradient grows where the root is small."),
     "power": ("Each entry is raised to a power.", "The gradient is the power times the entry to one power less."),
     "abs": ("The sign is dropped.", "The gradient takes the sign of the entry."),
-    "where": ("Entries are taken from one value or the other.", "The gradient goes back to where the entry came from."),
+    "where": (
+        "Entries are taken from one value or the other.",
+        "The gradient goes back to where the entry came from.",
+    ),
     "var": ("The mean square distance from the mean.", "Entries far from the mean get the larger gradient."),
     "std": ("The typical distance from the mean.", "Entries far from the mean get the larger gradient."),
     "clip": ("Entries beyond the bounds are set to the bounds.", "The gradient passes between the bounds."),
@@ -77,24 +89,41 @@ _SENTENCES = {
     "maximum": ("The larger of two values is taken, entry by entry.", "The gradient goes to the larger one."),
 }
 
-
-def sentence(op: str, phase: Phase, count: int = 1) -> str:
-    """Return what happens in a step, in plain words.
-
-    Examples
-    --------
-    >>> sentence("tanh", "backward")
-    'The gradient shrinks where tanh is flat.'
-    """
-    if phase == "update":
-        return "Every parameter takes one small step against its gradient. Then the next batch can start."
-    if count > 1:
-        if phase == "forward":
-            return f"The rows pass through {count:,} operations."
-        return f"The chain rule goes back through {count:,} steps, one after the other."
-    known = _SENTENCES.get(op)
-    if known is not None:
-        return known[0] if phase == "forward" else known[1]
-    if phase == "forward":
-        return "The operation makes a new value from its inputs."
-    return "The chain rule: the incoming gradient times the derivative of the operation."
+ENGLISH = Language(
+    code="en",
+    operations=_OPERATIONS,
+    other=(
+        "The operation makes a new value from its inputs.",
+        "The chain rule: the incoming gradient times the derivative of the operation.",
+    ),
+    many=(
+        "The rows pass through {count:,} operations.",
+        "The chain rule goes back through {count:,} steps, one after the other.",
+    ),
+    updated="Every parameter takes one small step against its gradient. Then the next batch can start.",
+    title="One batch{rows}: {forward} steps forward, {backward} back, {update}.",
+    rows=" of {count:,} rows",
+    updates=("no update", "one update", "{count:,} updates"),
+    phases={
+        "forward": "Forward: from the data to the loss",
+        "backward": "Backward: from the loss to every parameter",
+        "update": "Update",
+    },
+    layer=" in {layer}",
+    one_number="one number",
+    made="It turns {inputs} into {results}.",
+    made_of_nothing="It makes {results}.",
+    back="Back through step {number}: it turns {inputs} into {results}.",
+    back_of_nothing="Back through step {number}: no gradient is needed from here on.",
+    described="{name} ({shape}{norm})",
+    norm=", norm {norm}",
+    number="{name} = {value}",
+    kept="Kept for the way back: {names}.",
+    parameter="{name} tells how the loss changes with {target}.",
+    added="{name} is a sum of {count}: {target} was used {count} times, and this is the last part.",
+    adding="{name} gets one of its {count} parts here.",
+    changed="{op} changes {names}.",
+    end="The loss was {loss}.",
+    comma=", ",
+    last=" and ",
+)
