@@ -145,6 +145,14 @@ def test_dark(run, folder):
     assert (folder / "one_batch.svg").read_bytes() != light
 
 
+def test_chinese(run, folder):
+    assert run("demo", "--epochs", 1, "--lang", "zh").code == 0
+    assert '<html lang="zh">' in (folder / "one_batch.html").read_text(encoding="utf-8")
+    assert "前向" in (folder / "one_batch.svg").read_text(encoding="utf-8")
+    assert run("draw", "--lang", "zh", "-o", "picture.txt").code == 0
+    assert "反向" in (folder / "picture.txt").read_text(encoding="utf-8")
+
+
 def test_json_is_the_same_run_as_a_document(run, folder):
     told = losses(run("demo", "--epochs", 3).out)
     done = run("demo", "--epochs", 3, "--json")

@@ -49,6 +49,7 @@ COMMANDS = ("demo", "draw")
         (("--seed", "-1"), "--seed: '-1' is no seed; expected a whole number, 0 or more"),
         (("--activation", "swish"), "'swish'"),
         (("--theme", "pink"), "'pink'"),
+        (("--lang", "fr"), "'fr'"),
         (("--sed", "1"), "--sed"),
         (("stray",), "stray"),
     ],

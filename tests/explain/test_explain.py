@@ -1,7 +1,6 @@
 """A batch told: sentences that follow from the trace, formulas that LaTeX takes, names that stay names."""
 
 import re
-import string
 
 import numpy as np
 import pytest
@@ -11,10 +10,6 @@ from tinygrad_batch import nn, optim
 from tinygrad_batch.errors import ArgumentError
 from tinygrad_batch.explain import Explanation
 from tinygrad_batch.explain.latex import in_latex
-from tinygrad_batch.languages import language
-from tinygrad_batch.languages.chinese import CHINESE
-from tinygrad_batch.languages.english import ENGLISH
-from tinygrad_batch.languages.language import Language
 
 
 def batch(model, x, y, loss_fn=None, optimizer=None):
@@ -113,29 +108,6 @@ def test_what_is_no_trace_and_no_language(trace):
         tb.explain(trace, lang="fr")
 
 
-# ---- languages ----
-
-
-def fields(text):
-    return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
-
-
-def test_languages_say_the_same_things():
-    assert CHINESE.operations.keys() == ENGLISH.operations.keys()
-    for name in Language.__dataclass_fields__:
-        ours, theirs = getattr(ENGLISH, name), getattr(CHINESE, name)
-        assert type(ours) is type(theirs)
-        for one, other in zip(_texts(ours), _texts(theirs), strict=True):
-            assert fields(one) == fields(other), name
-            assert one != other or name in ("number", "described"), name
-
-
-def _texts(said):
-    if isinstance(said, str):
-        return [said]
-    return [text for item in (said.values() if isinstance(said, dict) else said) for text in _texts(item)]
-
-
 def test_chinese_is_told_in_chinese(trace):
     told = tb.explain(trace, lang="zh")
     assert told.title == "一个 batch（20 行）：前向 8 步，反向 8 步，更新一次。"
@@ -143,13 +115,6 @@ def test_chinese_is_told_in_chinese(trace):
         assert all(re.search("[\u4e00-\u9fff]", sentence) for sentence in step.sentences)
         assert not any(word in " ".join(step.sentences).split() for word in ("the", "of", "is", "and"))
     assert [step.formulas for step in told.steps] == [step.formulas for step in tb.explain(trace).steps]
-
-
-def test_every_operation_of_the_table_has_a_sentence():
-    english = language("en")
-    for phase in ("forward", "backward"):
-        assert english.sentence("no such operation", phase) == english.other[phase == "backward"]
-        assert english.sentence("tanh", phase, 12).count("12") == 1
 
 
 # ---- LaTeX ----

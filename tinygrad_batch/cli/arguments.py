@@ -135,6 +135,7 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     option("--batch-size", batch_size, plain.batch_size, "N|full", "rows of a batch (%(default)s)")
     option("--lr", learning_rate, plain.lr, "RATE", "learning rate (%(default)s)")
     parser.add_argument("--theme", choices=["light", "dark"], default="light", help="colours (%(default)s)")
+    parser.add_argument("--lang", choices=["en", "zh"], default="en", help="language of the picture (%(default)s)")
 
 
 def check_file(path: Path) -> None:

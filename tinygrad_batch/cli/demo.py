@@ -49,7 +49,7 @@ def demo(options: argparse.Namespace) -> int:
     say(entry("", f"{kept.per_row_bytes:.0f} bytes a row, so {all_rows}"))
     from ..draw import draw as drawn
 
-    drawing = drawn(run.trace, theme=options.theme, history=run.batch_losses)
+    drawing = drawn(run.trace, theme=options.theme, history=run.batch_losses, lang=options.lang)
     paths = [drawing.save(folder / name) for name in ("one_batch.svg", "one_batch.html")]
     if options.json:
         print(json.dumps(_run_as_json(run, options, paths), indent=2))
@@ -122,7 +122,9 @@ def draw(options: argparse.Namespace) -> int:
     from ..draw import draw as drawn
 
     trace = one_batch(options_of(options))
-    path = drawn(trace, depth=options.depth, theme=options.theme, engine=options.engine).save(options.output)
+    path = drawn(trace, depth=options.depth, theme=options.theme, engine=options.engine, lang=options.lang).save(
+        options.output
+    )
     if options.json:
         print(json.dumps({"file": str(path), "rows": trace.rows, "steps": len(trace.steps)}))
     else:

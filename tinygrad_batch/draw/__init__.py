@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tinygrad_batch.draw.drawing import Drawing, History, Theme
     from tinygrad_batch.draw.engine import Engine, EngineName
     from tinygrad_batch.draw.fold import Depth
+    from tinygrad_batch.languages import LanguageName
 
 __all__ = ["Drawing", "Engine", "draw", "engines", "mimebundle"]
 
@@ -26,6 +27,7 @@ def draw(
     engine: EngineName = "auto",
     title: str | None = None,
     history: History | None = None,
+    lang: LanguageName = "en",
 ) -> Drawing:
     """Draw one batch: what goes forward, what comes back, what the update changes.
 
@@ -45,6 +47,8 @@ def draw(
         Over the picture, instead of "One batch: forward, backward, update".
     history : sequence of float, or of sequences of float, optional
         The loss after each batch, or a list of them for each epoch; drawn in the page.
+    lang : {"en", "zh"}
+        English or Chinese. Names and formulas stay what they are.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def draw(
         )
     from tinygrad_batch.draw.drawing import drawing_of
 
-    return drawing_of(trace, depth, theme, engine, title, history)
+    return drawing_of(trace, depth, theme, engine, title, history, lang)
 
 
 def engines() -> list[Engine]:

@@ -23,6 +23,8 @@ from tinygrad_batch.draw.scene import (
     Scene,
 )
 from tinygrad_batch.escape import clean
+from tinygrad_batch.languages import Language
+from tinygrad_batch.languages.english import ENGLISH
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Result, Step, Trace
 
@@ -31,7 +33,7 @@ __all__ = ["compose"]
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 
 
-def compose(trace: Trace, depth: Depth = "auto", title: str | None = None) -> Scene:
+def compose(trace: Trace, depth: Depth = "auto", title: str | None = None, words: Language = ENGLISH) -> Scene:
     """Return the scene of one batch.
 
     Examples
@@ -39,12 +41,13 @@ def compose(trace: Trace, depth: Depth = "auto", title: str | None = None) -> Sc
     >>> compose(Trace()).title
     'One batch'
     """
-    return _Composer(trace, depth).scene(title)
+    return _Composer(trace, depth, words).scene(title)
 
 
 class _Composer:
-    def __init__(self, trace: Trace, depth: Depth) -> None:
-        self.reading = Reading(trace)
+    def __init__(self, trace: Trace, depth: Depth, words: Language) -> None:
+        self.reading = Reading(trace, words)
+        self.words = words.picture
         self.trace = trace
         self.units, self.folded = units(self.reading, depth)
         self.boxes: list[Box] = []
@@ -90,7 +93,7 @@ class _Composer:
             self._connect(unit)
         has_backward = bool(self.backward_box)
         if not has_backward and self.units:
-            lines = ((Run("no gradient yet", "name"),), (Run("backward() was not called in this batch", "note"),))
+            lines = ((Run(self.words.no_gradient_yet, "name"),), (Run(self.words.no_backward, "note"),))
             self.boxes.append(Box("note", "note", BACKWARD, offset + len(self.units) - 1, lines))
         held = memory(self.trace)
         footer = wording.footer(self.reading, held, has_backward) if self.units else []
@@ -247,7 +250,8 @@ class _Composer:
         number = value.item
         if number is None and value.shape == ():
             number = value.statistics.mean if value.statistics is not None else 1.0
-        return f"start: {value.name}" + (f" = {number_text(number)}" if number is not None else "")
+        text = f"{value.name} = {number_text(number)}" if number is not None else value.name
+        return self.words.start.format(name=text)
 
     # -- groups, words, beats ----------------------------------------------------------------------
 
@@ -305,52 +309,53 @@ class _Composer:
 
     def _title(self, has_backward: bool) -> str:
         if any(unit.label and not unit.hidden for unit in self.units):
-            return "One batch, one row per layer"
-        words = (["forward"] if self.units else []) + ["backward"] * has_backward + ["update"] * self.updated
-        return "One batch" + (": " + ", ".join(words) if words else "")
+            return self.words.title_layers
+        there = {"forward": bool(self.units), "backward": has_backward, "update": self.updated}
+        phases = [name for phase, name in self.words.title_phases.items() if there[phase]]
+        return self.words.title_of.format(phases=self.reading.words.comma.join(phases)) if phases else self.words.title
 
     def _subtitle(self) -> str:
         text = self.reading.subtitle()
         last = max(self.numbers.values(), default=0)
-        reading = f"Read the numbers 1 to {last} in order." if last > 1 else ""
-        return f"{text}. {reading}" if text and reading else text or reading
+        reading = self.words.read.format(last=last) if last > 1 else ""
+        return f"{text}{self.words.stop} {reading}" if text and reading else text or reading
 
     def _headings(self, has_backward: bool) -> dict[int, Heading]:
-        headings = {}
+        headings, names = {}, self.words.headings
         columns = {box.column for box in self.boxes}
         if LEFT in columns:
             left = [box for box in self.boxes if box.column == LEFT]
             parameters = any(box.kind == "parameter" for box in left)
             data = any(box.kind == "data" for box in left)
-            headings[LEFT] = Heading(
-                "PARAMETERS" if parameters else "DATA", "and data" if parameters and data else "", "parameter"
-            )
+            head = names["parameters" if parameters else "data"]
+            headings[LEFT] = Heading(head, self.words.and_data if parameters and data else "", "parameter")
         if FORWARD in columns:
             where = ""
             if self.top is not None:
                 start = clean(self.reading.values[self.top].name, 12)
                 end = clean(self.reading.loss.name, 12) if self.reading.loss is not None else ""
-                where = f"from {start} to {'the loss' if end == 'loss' else end}" if end else f"from {start}"
-            headings[FORWARD] = Heading("FORWARD", f"↓ {where}", "forward")
+                end = self.words.the_loss if end == "loss" else end
+                where = (self.words.from_to if end else self.words.from_one).format(start=start, end=end)
+            headings[FORWARD] = Heading(names["forward"], f"↓ {where}", "forward")
         if BACKWARD in columns:
-            headings[BACKWARD] = Heading("BACKWARD", "↑ chain rule" if has_backward else "", "backward")
+            headings[BACKWARD] = Heading(
+                names["backward"], f"↑ {self.words.chain_rule}" if has_backward else "", "backward"
+            )
         if RIGHT in columns:
             update = self.trace.phase("update")
             if update:
                 shown = sorted({self.numbers[step.number] for step in update})
-                span = f"step {shown[0]}" if len(shown) == 1 else f"steps {shown[0]} to {shown[-1]}"
-                headings[RIGHT] = Heading("UPDATE", f"{span}: {clean(update[0].op, 24)}", "parameter")
+                span = self.words.span[len(shown) > 1].format(first=shown[0], last=shown[-1])
+                headings[RIGHT] = Heading(names["update"], f"{span}: {clean(update[0].op, 24)}", "parameter")
             else:
-                headings[RIGHT] = Heading("GRADIENTS", "no update yet", "parameter")
+                headings[RIGHT] = Heading(names["gradients"], self.words.no_update, "parameter")
         return headings
 
     def _description(self, has_backward: bool) -> str:
         forward, backward = len(self.trace.phase("forward")), len(self.trace.phase("backward"))
-        text = f"{forward} forward operation{'' if forward == 1 else 's'}, top to bottom"
+        text = self.words.description[forward != 1].format(count=forward)
         if has_backward:
-            text += (
-                f"; {backward} backward step{'' if backward == 1 else 's'}, bottom to top, each beside its operation"
-            )
+            text += "; " + self.words.description_backward[backward != 1].format(count=backward)
         if self.reading.loss is not None and self.reading.loss.item is not None:
             text += f"; {clean(self.reading.loss.name, 40)} = {number_text(self.reading.loss.item)}"
         return text + "."

@@ -20,6 +20,7 @@ from tinygrad_batch.draw.palette import DARK, LIGHT, Palette
 from tinygrad_batch.errors import ArgumentError, DrawError
 from tinygrad_batch.escape import xml
 from tinygrad_batch.files import write_whole
+from tinygrad_batch.languages import LanguageName, language
 from tinygrad_batch.trace import Trace
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ DOT_ROWS = 150  # Graphviz needs minutes for more rows; the built-in layout mill
 
 
 def drawing_of(
-    trace: Trace, depth: Depth, theme: Theme, engine: EngineName, title: str | None, history: History | None
+    trace: Trace,
+    depth: Depth,
+    theme: Theme,
+    engine: EngineName,
+    title: str | None,
+    history: History | None,
+    lang: LanguageName,
 ) -> Drawing:
     """Return the drawing that ``draw`` was asked for, once its options are known to be good."""
     for name, given, known in (
@@ -45,7 +52,7 @@ def drawing_of(
     ):
         if given not in known:
             raise ArgumentError(f"{name}={given!r}", f"Expected one of {', '.join(map(repr, known))}")
-    return Drawing(trace, depth, theme, engine, title, page.epochs(history))
+    return Drawing(trace, depth, theme, engine, title, page.epochs(history), lang)
 
 
 class Drawing:
@@ -62,12 +69,14 @@ class Drawing:
         engine: EngineName = "auto",
         title: str | None = None,
         history: Sequence[Sequence[float]] = (),
+        lang: LanguageName = "en",
     ) -> None:
         self._trace = trace
         self._theme = theme
         self._engine: EngineName = engine
         self._history = history
-        self._scene = compose(trace, depth, title)
+        self._words = language(lang)
+        self._scene = compose(trace, depth, title, self._words)
 
     def __repr__(self) -> str:
         rows = self._scene.rows
@@ -100,7 +109,7 @@ class Drawing:
 
     def html(self) -> str:
         """Return the picture as one self-contained page in which the steps can be walked through."""
-        return page.render(self._trace, self._placed, self._theme, self._history)
+        return page.render(self._trace, self._placed, self._theme, self._history, self._words)
 
     def text(self) -> str:
         """Return the picture as plain text."""

@@ -6,6 +6,8 @@
   const beats = data.beats;
   if (!beats.length) return;
 
+  const words = data.words;
+  const say = (key, parts = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => parts[name]);
   const SVG = "http://www.w3.org/2000/svg";
   const make = (tag, text, className) => {
     const node = document.createElement(tag);
@@ -56,7 +58,7 @@
     const limit = Math.max(1e-300, ...value.table.flat().map((x) => Math.abs(x ?? 0)));
     const cell = Math.max(4, Math.min(11, Math.floor(150 / Math.max(rows, columns))));
     const map = shape("svg", { width: columns * cell, height: rows * cell, role: "img" });
-    map.setAttribute("aria-label", `Heat map of ${value.name}, from minus to plus ${number(limit)}`);
+    map.setAttribute("aria-label", say("heat", { name: value.name, limit: number(limit) }));
     value.table.forEach((row, i) => row.forEach((x, j) => {
       const rect = shape("rect", { x: j * cell, y: i * cell, width: cell, height: cell });
       rect.setAttribute("fill", x === null ? "var(--tb-focus)" : x < 0 ? "var(--tb-backward)" : "var(--tb-forward)");
@@ -74,7 +76,7 @@
     if (known.some((value) => value.stats)) {
       const table = make("table");
       const head = table.createTHead().insertRow();
-      for (const word of ["", "mean", "std", "min", "max"]) {
+      for (const word of ["", words.mean, words.std, words.min, words.max]) {
         const cell = make("th", word);
         cell.scope = "col";
         head.append(cell);
@@ -87,20 +89,21 @@
       parts.push(table);
     }
     for (const value of known) {
-      if (value.nonfinite) parts.push(make("p", `${value.name}: ${value.nonfinite} entries are not finite`, "muted"));
+      if (!value.nonfinite) continue;
+      parts.push(make("p", say("nonfinite", { name: value.name, count: value.nonfinite }), "muted"));
     }
     const maps = make("div", undefined, "maps");
-    maps.append(...known.filter((v) => v.table.length && v.table[0].length && v.shape !== "one number").slice(0, 3).map(heat));
+    maps.append(...known.filter((v) => v.table.length && v.table[0].length && !v.scalar).slice(0, 3).map(heat));
     if (maps.childElementCount) parts.push(maps);
     return parts;
   };
 
   const panel = (beat) => {
-    const parts = [make("span", `${beat.phase}, step ${beat.number}`, "badge " + beat.phase)];
+    const parts = [make("span", say("at", { phase: words[beat.phase], number: beat.number }), "badge " + beat.phase)];
     for (const formula of beat.formulas) parts.push(make("h3", formula));
     if (beat.shapes) parts.push(make("p", beat.shapes, "muted"));
     parts.push(make("p", beat.sentence));
-    if (beat.flops) parts.push(make("p", `${beat.flops.toLocaleString("en")} floating-point operations`, "muted"));
+    if (beat.flops) parts.push(make("p", say("flops", { count: beat.flops.toLocaleString("en") }), "muted"));
     $("step").replaceChildren(...parts, ...valueParts(beat.values));
   };
 
@@ -108,7 +111,7 @@
     const value = data.values[id];
     if (!value) return;
     const title = value.note ? `${value.name}: ${value.note}` : value.name;
-    $("step").replaceChildren(make("span", value.role, "badge " + value.role), make("h3", title),
+    $("step").replaceChildren(make("span", words[value.role], "badge " + value.role), make("h3", title),
       make("p", value.shape, "muted"), ...valueParts([id]));
   };
 
@@ -134,10 +137,10 @@
 
   const keptNow = (beat) => {
     const now = data.kept.filter(([, , first, last]) => first <= beat.last && (last === null || last > beat.last));
-    if (!now.length) return "after this step nothing is kept";
+    if (!now.length) return words.nothing;
     const names = now.map(([name]) => name);
-    const list = names.slice(0, 8).join(", ") + (names.length > 8 ? `, … ${names.length - 8} more` : "");
-    return `kept after this step: ${list} = ${bytes(now.reduce((sum, item) => sum + item[1], 0))}`;
+    const list = names.slice(0, 8).join(", ") + (names.length > 8 ? say("more", { count: names.length - 8 }) : "");
+    return say("kept", { list, amount: bytes(now.reduce((sum, item) => sum + item[1], 0)) });
   };
 
   // -- one step ------------------------------------------------------------------------------------
@@ -158,9 +161,10 @@
     panel(beat);
     $("kept").textContent = keptNow(beat);
     $("slider").value = current + 1;
-    const words = `step ${beat.number} of ${beats[beats.length - 1].number}`;
-    $("slider").setAttribute("aria-valuetext", `${words}, ${beat.phase}`);
-    $("where").textContent = `${words}, ${beat.phase}`;
+    const last = beats[beats.length - 1].number;
+    const where = say("of", { number: beat.number, last, phase: words[beat.phase] });
+    $("slider").setAttribute("aria-valuetext", where);
+    $("where").textContent = where;
     $("back").disabled = current === 0;
     $("next").disabled = current === beats.length - 1;
   };
@@ -191,13 +195,13 @@
   const stop = () => {
     clearInterval(timer);
     timer = 0;
-    $("play").textContent = "Play";
+    $("play").textContent = words.play;
     $("play").setAttribute("aria-pressed", "false");
   };
   const play = () => {
     if (timer) return stop();
     if (current === beats.length - 1) go(0);
-    $("play").textContent = "Pause";
+    $("play").textContent = words.pause;
     $("play").setAttribute("aria-pressed", "true");
     timer = setInterval(() => (current < beats.length - 1 ? go(current + 1) : stop()), 1100);
   };
@@ -291,7 +295,7 @@
     const low = Math.min(...finite), high = Math.max(...finite);
     const x = (i) => 4 + (i / (losses.length - 1)) * (width - 8);
     const y = (loss) => height - 6 - ((loss - low) / (high - low || 1)) * (height - 12);
-    const chart = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Loss after each batch" });
+    const chart = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words.loss_chart });
     let start = 0;
     for (const part of data.history.slice(0, -1)) {
       start += part.length;
@@ -311,10 +315,10 @@
     chart.append(mark);
     const tell = (i) => {
       const { loss, epoch, batch } = losses[i];
-      const before = i > 0 ? ` (before: ${number(losses[i - 1].loss)})` : "";
+      const before = i > 0 ? say("before", { loss: number(losses[i - 1].loss) }) : "";
       mark.setAttribute("cx", x(i));
       mark.setAttribute("cy", y(loss ?? low));
-      $("loss").textContent = `epoch ${epoch}, batch ${batch}: loss ${number(loss)}${before}`;
+      $("loss").textContent = say("loss", { epoch, batch, loss: number(loss) }) + before;
     };
     chart.addEventListener("pointermove", (event) => {
       const box = chart.getBoundingClientRect();

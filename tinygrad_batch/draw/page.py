@@ -13,10 +13,10 @@ from tinygrad_batch.draw import svg
 from tinygrad_batch.draw.document import filled, themes
 from tinygrad_batch.draw.layout import Placed
 from tinygrad_batch.draw.palette import VARIABLES
-from tinygrad_batch.draw.reading import shape_text
 from tinygrad_batch.draw.scene import Beat
 from tinygrad_batch.errors import ArgumentError
 from tinygrad_batch.escape import clean, script_json, xml
+from tinygrad_batch.languages import Language
 from tinygrad_batch.languages.english import ENGLISH
 from tinygrad_batch.memory import memory
 from tinygrad_batch.trace import Trace, Value
@@ -54,24 +54,30 @@ def epochs(history: Sequence[float] | Sequence[Sequence[float]] | None) -> list[
     return [flat] if flat else [part for part in parts if part]
 
 
-def render(trace: Trace, placed: Placed, theme: str, history: Sequence[Sequence[float]] = ()) -> str:
+def render(
+    trace: Trace, placed: Placed, theme: str, history: Sequence[Sequence[float]] = (), words: Language = ENGLISH
+) -> str:
     """Return the page as HTML."""
     folder = files("tinygrad_batch.draw")
     script = (folder / "page.js").read_text("utf-8")
     style = themes() + (folder / "page.css").read_text("utf-8")
     content = {
+        "LANG": words.code,
         "THEME": ' data-theme="dark"' if theme == "dark" else "",
         "TITLE": xml(placed.scene.title),
         "SVG": svg.render(placed, VARIABLES, PREFIX),
-        "DATA": script_json(data(trace, placed, history)),
+        "DATA": script_json(data(trace, placed, history, words)),
+        **{key: xml(said) for key, said in words.picture.page.items()},
     }
     return filled((folder / "page.html").read_text("utf-8"), style, script, content)
 
 
-def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) -> dict[str, Any]:
+def data(
+    trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = (), words: Language = ENGLISH
+) -> dict[str, Any]:
     """Return what the script of the page needs to know, ready for JSON."""
     scene = placed.scene
-    held = memory(trace)
+    held, more = memory(trace), words.picture.more
     beats = []
     used: dict[int, None] = {}
     for beat in scene.beats:
@@ -81,15 +87,16 @@ def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) 
         shown = made[:SHOWN] if beat.phase == "update" else made[-SHOWN:]  # an update: those in its formulas
         used.update(dict.fromkeys(shown))
         formulas = [clean(result.formula) for result in results]
+        hidden = len(formulas) - SHOWN
         beats.append(
             {
                 "number": beat.number,
                 "phase": beat.phase,
                 "op": clean(steps[0].op, 40),
                 "boxes": list(beat.boxes),
-                "formulas": formulas[:SHOWN] + ([f"… {len(formulas) - SHOWN:,} more"] if len(formulas) > SHOWN else []),
-                "shapes": _shapes(trace, beat) if beat.phase != "update" else "",
-                "sentence": ENGLISH.sentence(steps[0].op, beat.phase, len(steps) if beat.phase != "update" else 1),
+                "formulas": [*formulas[:SHOWN], *([more.format(count=hidden)] if hidden > 0 else [])],
+                "shapes": _shapes(trace, beat, words) if beat.phase != "update" else "",
+                "sentence": words.sentence(steps[0].op, beat.phase, len(steps) if beat.phase != "update" else 1),
                 "values": shown,
                 "last": beat.steps[-1],
                 "held": held.timeline[beat.steps[-1] - 1],
@@ -100,33 +107,35 @@ def data(trace: Trace, placed: Placed, history: Sequence[Sequence[float]] = ()) 
     thumbnails = len(beats) <= THUMBNAILS
     return {
         "beats": beats,
-        "values": {str(i): _value(trace.values[i], thumbnails) for i in used},
+        "values": {str(i): _value(trace.values[i], thumbnails, words) for i in used},
         "kept": [[clean(item.name, 40), item.nbytes, item.first, item.last] for item in held.kept],
         "history": [list(part) for part in history],
+        "words": dict(words.picture.page),
     }
 
 
-def _shapes(trace: Trace, beat: Beat) -> str:
+def _shapes(trace: Trace, beat: Beat, words: Language) -> str:
     steps = [trace.steps[number - 1] for number in beat.steps]
     made = {result.value for step in steps for result in step.results}
     reads = dict.fromkeys(i for step in steps for i in step.inputs if i not in made)
     writes = dict.fromkeys(result.value for result in steps[-1].results)
 
     def names(ids: dict[int, None]) -> str:
-        words = [f"{clean(trace.values[i].name, 40)} {shape_text(trace.values[i].shape)}" for i in ids]
-        return ", ".join(words[:4]) + (", …" if len(words) > 4 else "")
+        each = [f"{clean(trace.values[i].name, 40)} {words.shape(trace.values[i].shape)}" for i in ids]
+        return ", ".join(each[:4]) + (", …" if len(each) > 4 else "")
 
     return f"{names(reads)} → {names(writes)}"
 
 
-def _value(value: Value, thumbnails: bool) -> dict[str, Any]:
+def _value(value: Value, thumbnails: bool, words: Language) -> dict[str, Any]:
     s = value.statistics
     table = [[_short(number) for number in row] for row in value.thumbnail or ()] if thumbnails else []
     return {
         "name": clean(value.name, 60),
         "role": value.role,
-        "note": clean(value.note, 40),
-        "shape": shape_text(value.shape),
+        "note": clean(words.picture.notes.get(value.note, value.note), 40),
+        "shape": words.shape(value.shape),
+        "scalar": value.shape == (),
         "stats": [s.mean, s.std, s.min, s.max] if s is not None else None,
         "nonfinite": s.nonfinite if s is not None else 0,
         "table": table,

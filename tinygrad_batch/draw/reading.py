@@ -7,10 +7,12 @@ from collections import Counter
 from math import prod
 
 from tinygrad_batch.escape import clean
+from tinygrad_batch.languages import Language
+from tinygrad_batch.languages.english import ENGLISH
 from tinygrad_batch.memory import format_bytes
 from tinygrad_batch.trace import Layer, Result, Step, Trace, Value
 
-__all__ = ["ACTIVATIONS", "Reading", "last_clause", "number_text", "right_side", "shape_text", "size_text"]
+__all__ = ["ACTIVATIONS", "Reading", "last_clause", "number_text", "right_side"]
 
 ACTIVATIONS = frozenset(
     """
@@ -19,27 +21,6 @@ ACTIVATIONS = frozenset(
     """.split()  # noqa: SIM905 -- a list of words reads better
 )
 _SIGN = re.compile(r" (?:\+=|=|←) ")
-_LOSSES = {
-    "MSELoss": "mean squared error",
-    "L1Loss": "mean absolute error",
-    "CrossEntropyLoss": "cross-entropy",
-    "BCELoss": "binary cross-entropy",
-    "BCEWithLogitsLoss": "binary cross-entropy",
-    "NLLLoss": "negative log-likelihood",
-    "HuberLoss": "Huber loss",
-    "SmoothL1Loss": "smooth L1 loss",
-}
-
-
-def shape_text(shape: tuple[int, ...]) -> str:
-    """Return a shape as it is read aloud.
-
-    Examples
-    --------
-    >>> shape_text((100, 15)), shape_text((7,)), shape_text(())
-    ('100 × 15', '7', 'one number')
-    """
-    return " × ".join(map(str, shape)) if shape else "one number"
 
 
 def number_text(number: float) -> str:
@@ -51,11 +32,6 @@ def number_text(number: float) -> str:
     ('0.4466', '1', '323.5')
     """
     return f"{number:.4g}"
-
-
-def size_text(value: Value) -> str:
-    """Return shape and bytes."""
-    return f"{shape_text(value.shape)}   {format_bytes(value.nbytes)}"
 
 
 def right_side(formula: str) -> str:
@@ -86,6 +62,8 @@ class Reading:
 
     Attributes
     ----------
+    words : Language
+        That the picture speaks.
     producer : dict
         Value id to the number of the forward step that made it.
     mirrors : dict
@@ -98,8 +76,9 @@ class Reading:
         Parameter value id to its update formulas.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, words: Language = ENGLISH) -> None:
         self.trace = trace
+        self.words = words
         self.values = trace.values
         self.producer: dict[int, int] = {}
         self.mirrors: dict[int, list[Step]] = {}
@@ -147,10 +126,25 @@ class Reading:
         """Return the results of a backward step that are gradients of parameters."""
         return [result for result in step.results if self.parameter_of(result.value) is not None]
 
+    def size_text(self, value: Value) -> str:
+        """Return shape and bytes."""
+        return f"{self.words.shape(value.shape)}   {format_bytes(value.nbytes)}"
+
+    def names_text(self, names: list[str], most: int = 3) -> str:
+        """Return names in a list that stays short.
+
+        Examples
+        --------
+        >>> Reading(Trace()).names_text(["W1", "b1", "W2", "b2"])
+        'W1, b1, W2, … 1 more'
+        """
+        more = self.words.picture.more.format(count=len(names) - most)
+        return ", ".join([*names[:most], *([more] if len(names) > most else [])])
+
     def sum_text(self, gradient: int, step: Step) -> str:
         """Return ``sum of 2`` where `step` adds the last of several contributions to a gradient."""
         steps = self.contributions.get(gradient, [])
-        return f"sum of {len(steps)}" if len(steps) > 1 and steps[-1] == step.number else ""
+        return self.words.picture.sum_of.format(count=len(steps)) if len(steps) > 1 and steps[-1] == step.number else ""
 
     def is_plain_number(self, value: Value) -> bool:
         """Whether a constant is named by its own number, so that the formula says all about it."""
@@ -187,24 +181,25 @@ class Reading:
 
     def subtitle(self) -> str:
         """Return rows, widths, activations, loss and optimiser in one line, as far as the trace tells."""
-        parts = []
+        parts, words = [], self.words.picture
         if self.trace.rows is not None:
-            parts.append(f"{self.trace.rows:,} row{'' if self.trace.rows == 1 else 's'}")
+            parts.append(words.rows[self.trace.rows != 1].format(count=self.trace.rows))
         net = " → ".join(map(str, self._widths()))
         ends = self.step(self.producer[self.loss.id]).module if self.loss and self.loss.id in self.producer else ""
-        inside = ends if self.kind(ends) in _LOSSES else None  # what the loss does itself is no activation
+        inside = ends if self.kind(ends) in words.losses else None  # what the loss does itself is no activation
         forward = [s for s in self.trace.steps if s.phase == "forward" and s.module != inside]
         used = dict.fromkeys(s.op for s in forward if s.op in ACTIVATIONS)
         if net:
-            parts.append(net + (f" with {' and '.join(clean(op, 20) for op in list(used)[:2])}" if used else ""))
+            names = self.words.listed([clean(op, 20) for op in list(used)[:2]])
+            parts.append(words.activations.format(net=net, names=names) if used else net)
         if self.loss is not None and self.loss.id in self.producer:
             kind = self.kind(self.step(self.producer[self.loss.id]).module)
             if kind:
-                parts.append(_LOSSES.get(kind) or clean(kind, 40))
+                parts.append(words.losses.get(kind) or clean(kind, 40))
         update = next((s for s in self.trace.steps if s.phase == "update" and s.results), None)
         if update is not None:
             parts.append(f"{clean(update.op, 40)}: {clean(last_clause(update.results[0].formula), 80)}")
-        return ", ".join(parts)
+        return words.between.join(parts)
 
     def _widths(self) -> list[int]:
         """Return the widths of a chain of matrix products, or nothing where the products are no chain."""

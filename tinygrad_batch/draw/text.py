@@ -27,7 +27,7 @@ def render(scene: Scene) -> str:
     for box in scene.boxes:
         cells.setdefault((box.row, box.column), []).append(box)
     texts = {key: _cell(boxes) for key, boxes in cells.items()}
-    kept = {edge.tail: f"···{edge.label.removeprefix('keeps ')}···> " for edge in scene.edges if edge.kind == "kept"}
+    kept = {edge.tail: f"···{edge.label.partition(' ')[2]}···> " for edge in scene.edges if edge.kind == "kept"}
     for edge in scene.edges:
         if edge.kind == "start":
             kept[edge.tail] = f"───{edge.label}───> "

@@ -6,39 +6,29 @@ import re
 
 from tinygrad_batch.draw.fold import Unit
 from tinygrad_batch.draw.measure import width, wrap
-from tinygrad_batch.draw.reading import Reading, last_clause, number_text, right_side, shape_text, size_text
+from tinygrad_batch.draw.reading import Reading, last_clause, number_text, right_side
 from tinygrad_batch.draw.scene import STYLES, Line, Run
 from tinygrad_batch.escape import clean
 from tinygrad_batch.memory import Memory, format_bytes
 from tinygrad_batch.trace import Result, Step, Value
 
-__all__ = ["backward_lines", "footer", "forward_lines", "gradient_lines", "keeps_text", "names_text", "source_lines"]
+__all__ = ["backward_lines", "footer", "forward_lines", "gradient_lines", "keeps_text", "source_lines"]
 
 MORE = 3  # results that are written out in one box
 LINE_ROOM = 254  # pixels of text in the widest box of the two middle columns
-
-
-def names_text(names: list[str], most: int = 3) -> str:
-    """Return names in a list that stays short.
-
-    Examples
-    --------
-    >>> names_text(["W1", "b1", "W2", "b2"])
-    'W1, b1, W2, … 1 more'
-    """
-    return ", ".join(names[:most]) + (f", … {len(names) - most:,} more" if len(names) > most else "")
 
 
 def source_lines(reading: Reading, values: list[Value]) -> tuple[Line, ...]:
     """Return the lines of a box of parameters or data."""
     if len(values) == 1:
         value = values[0]
-        note = value.note or ("constant" if value.role == "constant" else "")
+        words = reading.words.picture
+        note = words.notes.get(value.note, value.note) or (words.constant if value.role == "constant" else "")
         head = (Run.of(value.name, "name"), Run.of(note, "note"))
-        return head, (Run.of(size_text(value), "small"),)
+        return head, (Run.of(reading.size_text(value), "small"),)
     count = reading.count(values)
     return (
-        (Run.of(names_text([value.name for value in values]), "name"),),
+        (Run.of(reading.names_text([value.name for value in values]), "name"),),
         (Run.of(f"{count:,}   {format_bytes(sum(value.nbytes for value in values))}", "small"),),
     )
 
@@ -76,18 +66,19 @@ def forward_lines(reading: Reading, unit: Unit) -> tuple[Line, ...]:
     if unit.single:
         head = head_lines(step.op, "; ".join(r.formula for r in step.results))
     elif unit.hidden:
-        head = head_lines(unit.label, f"{len(unit.forward):,} operations")
+        head = head_lines(unit.label, reading.words.picture.operations.format(count=len(unit.forward)))
     else:
         head = head_lines(unit.label, value.name if value is not None else "")
     if value is None:
         return head
     if reading.loss is not None and value.id == reading.loss.id and value.item is not None:
         return *head, (Run.of(f"{value.name} = {number_text(value.item)}", "value"),)
-    return *head, (Run.of(size_text(value), "small"),)
+    return *head, (Run.of(reading.size_text(value), "small"),)
 
 
 def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tuple[Line, ...]:
     """Return the lines of a backward box: the gradients that flow on, or that none does."""
+    words = reading.words.picture
     inside = {r.value for s in unit.forward for r in s.results}
     flows: list[tuple[Step, Result]] = []
     for step in steps:
@@ -100,27 +91,28 @@ def backward_lines(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tup
     lines: list[Line] = []
     if not unit.single and len(steps) > 1:
         names = list(dict.fromkeys(reading.values[r.value].name for _, r in flows))
-        lines.append((Run.of(names_text(names), "name"), Run("= chain rule", "formula")))
+        lines.append((Run.of(reading.names_text(names), "name"), Run(f"= {words.chain_rule}", "formula")))
     else:
         for _, result in flows[:MORE]:
             name = reading.values[result.value].name
             lines += head_lines(name, right_side(result.formula))
         if len(flows) > MORE:
-            lines.append((Run(f"… {len(flows) - MORE:,} more", "formula"),))
+            lines.append((Run(words.more.format(count=len(flows) - MORE), "formula"),))
     result = flows[-1][1]
     sums = dict.fromkeys(reading.sum_text(r.value, s) for s, r in flows)
     extra = next((text for text in sums if text), "")
-    small = Run.of(size_text(reading.values[result.value]), "small")
+    small = Run.of(reading.size_text(reading.values[result.value]), "small")
     return (*lines, (small, Run(extra, "strong")) if extra else (small,))
 
 
 def _only_parameters(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> tuple[Line, ...]:
+    words = reading.words.picture
     gradients = [r.value for s in steps for r in s.results if reading.parameter_of(r.value) is not None]
     names = list(dict.fromkeys(reading.values[g].name for g in gradients))
     if not names:
-        return (Run("no gradient is needed", "name"),), (Run("nothing flows on from here", "small"),)
-    are = "is" if len(names) == 1 else "are"
-    head = f"only {names_text(names)} {are} needed" if unit.single else "only parameters"
+        return (Run(words.no_gradient, "name"),), (Run(words.nothing_flows, "small"),)
+    only = words.only[len(names) > 1].format(names=reading.names_text(names))
+    head = only if unit.single else words.only_parameters
     inside = {r.value for s in unit.forward for r in s.results}
     others = [
         reading.values[i]
@@ -128,14 +120,14 @@ def _only_parameters(reading: Reading, unit: Unit, steps: tuple[Step, ...]) -> t
         if i not in inside and reading.values[i].role != "parameter" and not reading.is_plain_number(reading.values[i])
     ]
     if not others:
-        return (Run.of(head, "name"),), (Run("all its inputs are parameters", "small"),)
+        return (Run.of(head, "name"),), (Run(words.all_parameters, "small"),)
     other = others[0]
     # The name of the gradient that is not there follows the names of those that are.
     named = all(
         reading.values[g].name == "d" + reading.values[reading.target[g]].name for g in gradients if g in reading.target
     )
-    is_what = {"data": "is data", "constant": "is constant"}.get(other.role, "needs none")
-    note = f"{other.name} {is_what}: no " + (f"d{other.name}" if named else "gradient") + " is computed"
+    why = words.why_none.get(other.role, words.why_none[""])
+    note = why.format(name=other.name, gradient=f"d{other.name}" if named else words.the_gradient)
     return (Run.of(head, "name"),), (Run.of(note, "small"),)
 
 
@@ -146,7 +138,7 @@ def gradient_lines(reading: Reading, results: list[tuple[Step, Result]], updated
     if len(results) == 1:
         step, result = results[0]
         total = reading.sum_text(result.value, step)
-        shape = shape_text(gradients[0].shape)
+        shape = reading.words.shape(gradients[0].shape)
         head = (
             Run.of(gradients[0].name, "name"),
             Run.of(right_side(result.formula), "formula"),
@@ -154,15 +146,15 @@ def gradient_lines(reading: Reading, results: list[tuple[Step, Result]], updated
         )
     else:
         head = (
-            Run.of(names_text([gradient.name for gradient in gradients]), "name"),
-            Run("= chain rule", "formula"),
+            Run.of(reading.names_text([gradient.name for gradient in gradients]), "name"),
+            Run(f"= {reading.words.picture.chain_rule}", "formula"),
             Run.of(f"{reading.count(gradients):,}", "shape"),
         )
     if not updated:
         return head, (Run.of(format_bytes(sum(gradient.nbytes for gradient in gradients)), "small"),)
     formulas = [reading.updates.get(p, [])[-1:] for p in parameters]
     if not all(formulas):
-        return head, (Run("not updated in this batch", "small"),)
+        return head, (Run(reading.words.picture.not_updated, "small"),)
     pairs = [
         (reading.values[p].name, g.name, last_clause(f[0]))
         for p, g, f in zip(parameters, gradients, formulas, strict=True)
@@ -193,30 +185,30 @@ def keeps_text(reading: Reading, unit: Unit) -> str:
     if not unit.single:
         kept = [value for value in kept if value.role != "parameter"] or kept
     if unit.hidden and len(kept) > MORE:
-        return f"keeps {len(kept):,} values"
-    return f"keeps {names_text([value.name for value in kept])}" if kept else ""
+        return reading.words.picture.keeps_count.format(count=len(kept))
+    names = reading.names_text([value.name for value in kept])
+    return reading.words.picture.keeps.format(names=names) if kept else ""
 
 
 def footer(reading: Reading, memory: Memory, drawn_backward: bool) -> list[tuple[str, str, str]]:
     """Return the lines under the picture: memory, parameters, how to read it."""
-    lines = []
+    lines, words = [], reading.words.picture
     if memory.kept:
-        names = names_text([clean(name, 40) for name in memory.kept_names], 8)
-        words = f"{names} = {format_bytes(memory.kept_bytes)}."
+        names = reading.names_text([clean(name, 40) for name in memory.kept_names], 8)
+        said = words.kept.format(names=names, amount=format_bytes(memory.kept_bytes))
         if memory.per_row_bytes:
             few, many = format_bytes(memory.at_rows(10)), format_bytes(memory.at_rows(10_000))
-            words += f" It grows with the batch: 10 rows would keep {few}, 10,000 rows {many}."
-        lines.append(("kept", "Memory kept for the backward pass (dotted lines):", words))
+            said += words.grows.format(few=few, many=many)
+        lines.append(("kept", words.kept_head, said))
     if memory.parameter_count:
-        words = (
-            f"{memory.parameter_count:,} numbers, {format_bytes(memory.parameter_bytes)}, the same for every batch size"
-        )
-        words += "; there anyway, so not counted above." if memory.kept else "."
-        lines.append(("parameter", "Parameters:", words))
+        amount = format_bytes(memory.parameter_bytes)
+        said = words.parameters.format(count=memory.parameter_count, amount=amount)
+        lines.append(("parameter", words.parameters_head, said + (words.there_anyway if memory.kept else words.stop)))
     pairs = [(t, g) for g, t in reading.target.items() if reading.values[t].role == "parameter"]
     example = [clean(reading.values[i].name, 40) for i in reversed(min(pairs))] if pairs else None
-    words = "solid lines carry values" + (", dashed lines gradients." if drawn_backward else ".")
+    said = words.solid + (words.dashed if drawn_backward else words.stop)
     if example and reading.loss is not None:
-        words += f" {example[0]} means ∂{clean(reading.loss.name, 40)}/∂{example[1]}."
-    lines.append(("muted", "To read it:", words))
+        ratio = f"∂{clean(reading.loss.name, 40)}/∂{example[1]}"
+        said += words.means.format(gradient=example[0], ratio=ratio)
+    lines.append(("muted", words.read_head, said))
     return lines

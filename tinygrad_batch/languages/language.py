@@ -7,7 +7,81 @@ from dataclasses import dataclass
 
 from ..trace import Phase
 
-__all__ = ["Language"]
+__all__ = ["Language", "PictureWords"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureWords:
+    """The words in and around a picture.
+
+    Attributes
+    ----------
+    title, title_of, title_layers, title_phases, read, description, description_backward
+        Over a picture, and what a screen reader says of it; pairs are for one and for more.
+    headings, and_data, from_one, from_to, the_loss, span, no_update
+        Over the columns.
+    rows, between, activations, losses
+        What the net is, in the line under the title, with a comma between its parts.
+    more, constant, notes, operations, sum_of, chain_rule, start, keeps, keeps_count
+        In the boxes, and at the lines between them.
+    no_gradient_yet, no_backward, no_gradient, nothing_flows, only, only_parameters, all_parameters, why_none,
+    the_gradient, not_updated
+        Where there is no gradient, or no update.
+    kept_head, kept, grows, parameters_head, parameters, there_anyway, read_head, solid, dashed, means, stop
+        Under a picture; the last is the mark that ends a sentence.
+    page : mapping of str to str
+        What the page says besides, by the names that its script uses.
+    """
+
+    title: str
+    title_of: str
+    title_layers: str
+    title_phases: Mapping[Phase, str]
+    read: str
+    description: tuple[str, str]
+    description_backward: tuple[str, str]
+    headings: Mapping[str, str]
+    and_data: str
+    from_one: str
+    from_to: str
+    the_loss: str
+    span: tuple[str, str]
+    no_update: str
+    rows: tuple[str, str]
+    between: str
+    activations: str
+    losses: Mapping[str, str]
+    more: str
+    constant: str
+    notes: Mapping[str, str]
+    operations: str
+    sum_of: str
+    chain_rule: str
+    start: str
+    keeps: str
+    keeps_count: str
+    no_gradient_yet: str
+    no_backward: str
+    no_gradient: str
+    nothing_flows: str
+    only: tuple[str, str]
+    only_parameters: str
+    all_parameters: str
+    why_none: Mapping[str, str]
+    the_gradient: str
+    not_updated: str
+    kept_head: str
+    kept: str
+    grows: str
+    parameters_head: str
+    parameters: str
+    there_anyway: str
+    read_head: str
+    solid: str
+    dashed: str
+    means: str
+    stop: str
+    page: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +106,7 @@ class Language:
         What a gradient is, what an update changes, and how it ended.
     comma, last : str
         Between the words of a list, and before the last of them.
+    picture : PictureWords
     """
 
     code: str
@@ -60,6 +135,7 @@ class Language:
     end: str
     comma: str
     last: str
+    picture: PictureWords
 
     def sentence(self, op: str, phase: Phase, count: int = 1) -> str:
         """Return what happens in a step, or in a box of several, in plain words.
@@ -75,6 +151,17 @@ class Language:
         if count > 1:
             return self.many[phase == "backward"].format(count=count)
         return self.operations.get(op, self.other)[phase == "backward"]
+
+    def shape(self, shape: Sequence[int]) -> str:
+        """Return a shape as it is read aloud.
+
+        Examples
+        --------
+        >>> from tinygrad_batch.languages import language
+        >>> language("en").shape((100, 15)), language("en").shape(()), language("zh").shape(())
+        ('100 × 15', 'one number', '一个数')
+        """
+        return " × ".join(map(str, shape)) if shape else self.one_number
 
     def listed(self, words: Sequence[str]) -> str:
         """Return words as a list in a sentence.
