@@ -7,6 +7,7 @@ from tinygrad_batch.draw import draw
 from tinygrad_batch.draw.compose import compose
 from tinygrad_batch.draw.layout import line_width, place
 from tinygrad_batch.draw.measure import fit, width, wrap
+from tinygrad_batch.languages import language
 from tinygrad_batch.trace import Trace
 
 LONG = "a_very_long_name_that_nobody_would_give_but_somebody_does_" * 3
@@ -20,14 +21,15 @@ TRACES = {
     "chain": chain(120),
     "long names": named(LONG),
     "wide letters": named("漢字" * 40),
+    "right to left": named("שלום עולם " * 12),
     "empty": Trace(),
 }
 
 
-@pytest.fixture(params=[(name, depth) for name in TRACES for depth in ("ops", "modules")], ids=" ".join)
+@pytest.fixture(params=itertools.product(TRACES, ("ops", "modules"), ("en", "zh")), ids=" ".join)
 def placed(request):
-    name, depth = request.param
-    return place(compose(TRACES[name], depth))
+    name, depth, lang = request.param
+    return place(compose(TRACES[name], depth, words=language(lang)))
 
 
 def test_boxes_do_not_overlap(placed):
