@@ -184,8 +184,26 @@ def test_large_graphs_never_go_to_graphviz(monkeypatch):
     assert draw(chain(400), depth="ops", engine="dot").svg().startswith("<svg")
 
 
-def test_the_graphviz_package_takes_the_source():
-    assert draw(seed_net()).to_graphviz().source == draw(seed_net()).source
+def test_the_graphviz_package_takes_the_picture_and_styles_it_anew():
+    drawing = draw(seed_net())
+    graph = drawing.to_graphviz()
+    assert type(graph).__name__ == "Digraph"
+    lines = [line.strip() for line in drawing.source.splitlines()]
+    assert [line.strip() for line in graph.body] == lines[4:-1]  # without the head, three styles and the last bracket
+    for kind in ("graph", "node", "edge"):
+        for name, value in getattr(graph, f"{kind}_attr").items():
+            assert any(line.startswith(f"{kind} [") and f"{name}={value}" in line.replace('"', "") for line in lines)
+    graph.graph_attr["rankdir"] = "LR"
+    graph.edge_attr["color"] = "#123456"
+    assert "rankdir=LR" in graph.source
+    assert 'color="#123456"' in graph.source
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_draws_what_was_styled_anew():
+    graph = draw(seed_net()).to_graphviz()
+    graph.graph_attr["rankdir"] = "LR"
+    assert b"<svg" in graph.pipe("svg")
 
 
 # -- the same bytes ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import TYPE_CHECKING
 
 from tinygrad_batch.draw.layout import Placed, PlacedBox
 from tinygrad_batch.draw.measure import fit
@@ -15,8 +16,12 @@ from tinygrad_batch.draw.palette import BOX_COLOURS, Palette
 from tinygrad_batch.draw.scene import BACKWARD, FORWARD, STYLES, Edge, Scene
 from tinygrad_batch.escape import dot as escaped
 
-__all__ = ["EDGES", "FONT", "HEAVY", "prefixed", "source"]
+if TYPE_CHECKING:
+    import graphviz
 
+__all__ = ["EDGES", "FONT", "HEAVY", "digraph", "prefixed", "source"]
+
+NAME = "batch"
 FONT = "DejaVu Sans,Verdana,Helvetica,Arial,sans-serif"
 HEAVY = {"parameter": 2, "loss": 2, "gradient": 2}  # width of the line, else 1
 EDGES = {
@@ -44,6 +49,20 @@ def source(placed: Placed, palette: Palette) -> str:
     return _Writer(placed, palette).write()
 
 
+def digraph(placed: Placed, palette: Palette) -> graphviz.Digraph:
+    """Return a scene as an object of the ``graphviz`` package, with its styles as attributes that can be changed."""
+    import graphviz
+
+    writer = _Writer(placed, palette)
+    styles = {f"{kind}_attr": style for kind, style in writer.styles().items()}
+    return graphviz.Digraph(NAME, body=[f"{line}\n" for line in writer.body()], **styles)
+
+
+def _value(text: str) -> str:
+    """Return the value of an attribute, in quotes unless it is a word, a number or markup."""
+    return text if text[:1] == "<" or text.replace(".", "").isalnum() else f'"{text}"'
+
+
 class _Writer:
     def __init__(self, placed: Placed, palette: Palette) -> None:
         self.placed = placed
@@ -59,14 +78,28 @@ class _Writer:
                 self.port[box.box.id] = node if len(boxes) == 1 else f"{node}:{box.box.id}"
 
     def write(self) -> str:
-        p = self.palette
-        lines = [
-            "digraph batch {",
-            "graph [newrank=true rankdir=TB nodesep=0.32 ranksep=0.34 splines=true pad=0.25 outputorder=edgesfirst "
-            f'fontname="{FONT}" fontsize=13 labelloc=t bgcolor="{p.background}" label={self._title()}];',
-            f'node [shape=plain fontname="{FONT}" fontsize=12];',
-            f'edge [fontname="{FONT}" fontsize=10 arrowsize=0.75 penwidth=1.6];',
+        heads = [
+            f"{kind} [{' '.join(f'{name}={_value(value)}' for name, value in style.items())}];"
+            for kind, style in self.styles().items()
         ]
+        return "\n".join([f"digraph {NAME} {{", *heads, *self.body(), "}"]) + "\n"
+
+    def styles(self) -> dict[str, dict[str, str]]:
+        """Return the attributes of the graph, and those that all its nodes and edges have."""
+        graph = {
+            "newrank": "true", "rankdir": "TB", "nodesep": "0.32", "ranksep": "0.34", "splines": "true", "pad": "0.25",
+            "outputorder": "edgesfirst", "fontname": FONT, "fontsize": "13", "labelloc": "t",
+            "bgcolor": self.palette.background, "label": self._title(),
+        }  # fmt: skip
+        return {
+            "graph": graph,
+            "node": {"shape": "plain", "fontname": FONT, "fontsize": "12"},
+            "edge": {"fontname": FONT, "fontsize": "10", "arrowsize": "0.75", "penwidth": "1.6"},
+        }
+
+    def body(self) -> list[str]:
+        """Return the nodes and edges, a statement each."""
+        lines: list[str] = []
         for column in range(4):
             lines += self._column(column)
         lines += [self._edge(edge) for edge in self.scene.edges if edge.head is not None]
@@ -74,8 +107,7 @@ class _Writer:
         lines.append(f"foot [label={self._footer()}];")
         last = [cell[-1].box.id for (_, row), cell in self.cells.items() if row == self.scene.rows - 1]
         lines += [f"{node} -> foot [style=invis weight=5];" for node in self._names(last)]
-        lines.append("}")
-        return "\n".join(lines) + "\n"
+        return lines
 
     def _names(self, boxes: list[str]) -> list[str]:
         return [self.port[box].partition(":")[0] for box in boxes]

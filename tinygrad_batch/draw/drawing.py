@@ -115,11 +115,12 @@ class Drawing:
         """Return the picture as plain text."""
         return text.render(self._scene)
 
-    def to_graphviz(self) -> graphviz.Source:
-        """Return the picture as an object of the ``graphviz`` package."""
-        import graphviz
+    def to_graphviz(self) -> graphviz.Digraph:
+        """Return the picture as a graph of the ``graphviz`` package, to be styled anew.
 
-        return graphviz.Source(self.source)
+        Its ``graph_attr``, ``node_attr`` and ``edge_attr`` hold the style, ``body`` the nodes and edges.
+        """
+        return dot_source.digraph(self._placed, self._palette)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file; the suffix says how: .svg .html .png .pdf .dot .txt.
