@@ -190,9 +190,9 @@ def test_the_graphviz_package_takes_the_picture_and_styles_it_anew():
     assert type(graph).__name__ == "Digraph"
     lines = [line.strip() for line in drawing.source.splitlines()]
     assert [line.strip() for line in graph.body] == lines[4:-1]  # without the head, three styles and the last bracket
-    for kind in ("graph", "node", "edge"):
+    for line, kind in zip(lines[1:4], ("graph", "node", "edge"), strict=True):
         for name, value in getattr(graph, f"{kind}_attr").items():
-            assert any(line.startswith(f"{kind} [") and f"{name}={value}" in line.replace('"', "") for line in lines)
+            assert f"{name}={value}".replace('"', "") in line.replace('"', "")
     graph.graph_attr["rankdir"] = "LR"
     graph.edge_attr["color"] = "#123456"
     assert "rankdir=LR" in graph.source
