@@ -26,6 +26,8 @@ def test_slopes_of_surfaces_are_those_of_differences(surface):
     units = np.eye(len(point)) * 1e-5
     slopes = np.array([(surface.loss(point + u) - surface.loss(point - u)) / 2e-5 for u in units])
     np.testing.assert_allclose(surface.gradient(point), slopes, atol=1e-6)
+    several = surface.gradient([point, point + 0.1])
+    np.testing.assert_allclose(several, [surface.gradient(point), surface.gradient(point + 0.1)], atol=1e-14)
     np.testing.assert_allclose(surface.row_gradients(point).mean(0), surface.gradient(point), atol=1e-13)
     bends = np.array([(surface.gradient(point + u) - surface.gradient(point - u)) / 2e-5 for u in units])
     np.testing.assert_allclose(surface.hessian(point), bends, atol=1e-5)

@@ -66,11 +66,11 @@ class Surface:
             mean: Array = ops.mean(losses, axis=1).numpy()
         return mean.reshape(points.shape[:-1])
 
-    def gradient(self, point: Any) -> Array:
-        """Return the gradient of the mean loss at a point, shape (parameters,)."""
-        p = Parameter(np.atleast_2d(point))
-        (slope,) = grad(self._mean(p), p)
-        return np.zeros(p.shape[1]) if slope is None else slope.data[0]
+    def gradient(self, points: Any) -> Array:
+        """Return the gradient of the mean loss at a point or at several, shape (..., parameters), as the points."""
+        p = Parameter(np.atleast_2d(np.asarray(points, float)))
+        (slopes,) = grad(self._mean(p) * len(p), p)
+        return np.zeros(np.shape(points)) if slopes is None else slopes.data.reshape(np.shape(points))
 
     def row_gradients(self, point: Any) -> Array:
         """Return the gradient of each row's loss at a point, shape (rows, parameters)."""

@@ -323,7 +323,7 @@ def narrow_nets(
             last = walk(surface, begin, rate, size, epochs * each, every=epochs * each).points[-1]
             loss = surface.loss(last)
             calm = walk(surface, last, 0.1, None, 500, every=500).points[-1]  # without the noise of the batches
-            slopes = np.array([np.linalg.norm(surface.gradient(point)) for point in calm])
+            slopes = np.linalg.norm(surface.gradient(calm), axis=1)
             stuck = int(((surface.loss(calm) > (alone + 0.05**2) / 2) & (slopes < FLAT)).sum())
             found.setdefault(count, []).append(Stuck(size or surface.rows, starts, stuck, float(np.median(loss))))
     return found
