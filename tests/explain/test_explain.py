@@ -9,7 +9,7 @@ import tinygrad_batch as tb
 from tinygrad_batch import nn, optim
 from tinygrad_batch.errors import ArgumentError
 from tinygrad_batch.explain import Explanation
-from tinygrad_batch.explain.latex import in_latex
+from tinygrad_batch.explain.latex import Latex
 
 
 def batch(model, x, y, loss_fn=None, optimizer=None):
@@ -140,7 +140,7 @@ def test_formulas_in_latex(formula, expected):
         "x": "x", "e": "e", "q": "q", "W1": "W_{1}", "dW1": r"\nabla_{W_{1}}", "dm1": r"\nabla_{m_{1}}",
         "dx": r"\nabla_{x}", "dq": r"\nabla_{q}",
     }  # fmt: skip
-    found = in_latex(formula, names)
+    found = Latex(names)(formula)
     assert found == expected or (expected is None and not re.search(r"\\input|(?<!\\)[#%$&]", found))
 
 

@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 from ..escape import clean
 from ..languages import Language, LanguageName, language
 from ..trace import Phase, Step, Trace, Value
-from .latex import in_latex, symbols
+from .latex import Latex, symbols
 
 __all__ = ["Explained", "Explanation", "explain"]
 
@@ -161,7 +161,7 @@ class _Telling:
     def __init__(self, trace: Trace, words: Language) -> None:
         self.trace = trace
         self.words = words
-        self.symbols = symbols(trace)
+        self.latex = Latex(symbols(trace))
         self.kinds = {layer.path: layer.kind for layer in trace.layers}
         parts = [result.value for step in trace.phase("backward") for result in step.results]
         self.parts = Counter(parts)
@@ -184,9 +184,7 @@ class _Telling:
             phase=step.phase,
             what=clean(step.op, LONG) + layer,
             formulas=tuple(clean(result.formula) for result in step.results),
-            latex=tuple(
-                in_latex(clause, self.symbols) for result in step.results for clause in result.formula.split("; ")
-            ),
+            latex=tuple(self.latex(clause) for result in step.results for clause in result.formula.split("; ")),
             sentences=(self.words.sentence(step.op, step.phase), *made),
         )
 
@@ -230,10 +228,10 @@ class _Telling:
         if found.item is not None:
             amount = f"{found.item:.4g}"
             return amount if found.role == "constant" else self.words.number.format(name=self.name(value), value=amount)
-        shape = " × ".join(map(str, found.shape)) if found.shape else self.words.one_number
-        known = found.statistics is not None and found.shape
-        norm = self.words.norm.format(norm=f"{found.statistics.norm:.3g}") if known and found.statistics else ""
-        return self.words.described.format(name=self.name(value), shape=shape, norm=norm)
+        norm = ""
+        if found.statistics is not None and found.shape:
+            norm = self.words.norm.format(norm=f"{found.statistics.norm:.3g}")
+        return self.words.described.format(name=self.name(value), shape=self.words.shape(found.shape), norm=norm)
 
 
 def _markdown(text: str) -> str:

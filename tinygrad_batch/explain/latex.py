@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..trace import Trace, Value
 
-__all__ = ["in_latex", "symbols"]
+__all__ = ["Latex", "symbols"]
 
 _FUNCTIONS = frozenset("arccos arcsin arctan cos cosh exp log max min sin sinh tan tanh".split())  # noqa: SIM905
 _SIGNS = {
@@ -23,9 +23,10 @@ _UP = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _DOWN = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _LETTER = "[^\\W⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ]"  # of a word: to Python, raised signs are letters, too
 _NAME = re.compile(r"([^\W\d_]+)_?(\d*)([₀-₉]*)")
+_WORD = re.compile(rf"(?![0-9]){_LETTER}+\u0302?")
 _TOKEN = re.compile(
     r"(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)|(?P<raised>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᵀ]+)"
-    rf"|(?P<word>(?![0-9]){_LETTER}+\u0302?)|(?P<sign>\+=|\S)"
+    rf"|(?P<word>{_WORD.pattern})|(?P<sign>\+=|\S)"
 )
 
 
@@ -61,32 +62,40 @@ def _letters(name: str) -> str:
     return f"{letters}_{{{below}}}" if below else letters
 
 
-def in_latex(formula: str, names: Mapping[str, str]) -> str:
-    r"""Return a formula in LaTeX, without the dollars around it.
+class Latex:
+    r"""Writes formulas in LaTeX, without the dollars around them; made once for all formulas of a trace.
 
     Parameters
     ----------
-    formula : str
-        As a `Result` has it.
     names : mapping of str to str
         See `symbols`; other words stay words.
 
     Examples
     --------
     >>> names = {"h1": "h_{1}", "z1": "z_{1}", "dz1": r"\nabla_{z_{1}}", "dh1": r"\nabla_{h_{1}}"}
-    >>> print(in_latex("h1 = tanh(z1)", names))
+    >>> write = Latex(names)
+    >>> print(write("h1 = tanh(z1)"))
     h_{1}=\tanh (z_{1})
-    >>> print(in_latex("dz1 = dh1 * (1 - h1²)", names))
+    >>> print(write("dz1 = dh1 * (1 - h1²)"))
     \nabla_{z_{1}}=\nabla_{h_{1}}\odot (1-h_{1}^{2})
     """
-    known = sorted((re.escape(name) for name in names if name and not name[0].isdigit()), key=len, reverse=True)
-    pattern = (
-        re.compile(rf"(?P<known>(?<!{_LETTER})(?:{'|'.join(known)})(?!{_LETTER}))|{_TOKEN.pattern}")
-        if known
-        else _TOKEN
-    )
-    tokens = [(match.lastgroup or "", match[0]) for match in pattern.finditer(formula)]
-    return "".join(_written(tokens, names)).strip()
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        # a name that is a word is looked up; only the others have to be searched for
+        odd = [name for name in names if name and not _WORD.fullmatch(name) and not name[0].isdigit()]
+        odd = sorted((re.escape(name) for name in odd), key=len, reverse=True)
+        known = rf"(?P<known>(?<!{_LETTER})(?:{'|'.join(odd)})(?!{_LETTER}))|{_TOKEN.pattern}"
+        self._pattern = re.compile(known) if odd else _TOKEN
+
+    def __call__(self, formula: str) -> str:
+        """Return a formula, as a `Result` has it, in LaTeX."""
+        tokens = [self._token(match) for match in self._pattern.finditer(formula)]
+        return "".join(_written(tokens, self._names)).strip()
+
+    def _token(self, match: re.Match[str]) -> tuple[str, str]:
+        kind, token = match.lastgroup or "", match[0]
+        return ("known" if kind == "word" and token in self._names else kind), token
 
 
 def _written(tokens: list[tuple[str, str]], names: Mapping[str, str]) -> Iterable[str]:
