@@ -17,7 +17,6 @@ from ..errors import ArgumentError
 from ..problem import Problem, build
 from .training import Curves, train
 
-AWAY = 2.0  # times the loss at the start, from which on a training is said to have run away
 REST = 3  # rows that make a short last batch
 
 
@@ -147,7 +146,7 @@ class Scaled:
     change : float
         Mean over the seeds of how far the loss is from that without the factor, as a part of it.
     diverged : int
-        Seeds that ran away; see `ran_away`.
+        Seeds that ran away; see `Curves.ran_away`.
     change_with_rest, diverged_with_rest
         The same with the short last batch.
     """
@@ -163,16 +162,6 @@ class Scaled:
     diverged: int
     change_with_rest: float
     diverged_with_rest: int
-
-
-def ran_away(curves: Curves) -> np.ndarray:
-    """Return which runs ended at twice the loss that they began with or above, or at no number; shape (seeds, rates).
-
-    That is what is meant wherever a training is said to have run away.
-    """
-    with np.errstate(all="ignore"):
-        away: np.ndarray = ~(curves.loss[-1] < AWAY * curves.loss[0])
-    return away
 
 
 def linear_scaling(
@@ -244,9 +233,9 @@ def linear_scaling(
                 seeds=len(seeds),
                 loss=float(one.loss[-1].mean()),
                 change=_moved(one, even[0]),
-                diverged=int(ran_away(one).sum()),
+                diverged=int(one.ran_away.sum()),
                 change_with_rest=_moved(other, uneven[0]),
-                diverged_with_rest=int(ran_away(other).sum()),
+                diverged_with_rest=int(other.ran_away.sum()),
             )
         )
     return found
@@ -295,7 +284,7 @@ class Summed:
     mean_loss, sum_loss : float
         Mean loss of all rows after the training, over the seeds that came through; ``inf`` where none did.
     mean_diverged, sum_diverged : int
-        Seeds that ran away; see `ran_away`.
+        Seeds that ran away; see `Curves.ran_away`.
     seeds : int
     """
 
@@ -335,7 +324,7 @@ def summed_loss(
         ends, away = [], []
         for one in (problem, added_up):
             curves = train(one, rows, [rate], seeds, epochs=epochs, look_every=10.0)
-            fine = ~ran_away(curves)
+            fine = ~curves.ran_away
             loss = curves.loss[-1][fine] / (problem.y.size if one is added_up else 1)
             ends.append(float(loss.mean()) if fine.any() else float("inf"))
             away.append(int((~fine).sum()))

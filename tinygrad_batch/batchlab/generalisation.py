@@ -11,7 +11,6 @@ from ..data.datasets import load_diabetes
 from ..data.splits import standardize
 from ..nn import MSELoss
 from ..problem import Problem, build
-from .descent import ran_away
 from .sharpness import sharpness
 from .training import train
 
@@ -37,7 +36,7 @@ class HeldOut:
     sharpness : float or None
         The largest curvature of the loss there, mean over some seeds.
     left_out : int
-        Seeds that are in none of the means, because training ran away (see `ran_away`) or did not reach the level.
+        Seeds that are in none of the means, because they ran away (see `Curves.ran_away`) or did not reach the level.
     """
 
     batch_size: int
@@ -172,7 +171,7 @@ def _after(
     for size, rate in rates.items():
         curves = train(problem, size, [rate], seeds, updates=updates, epochs=epochs, held_out=True, look_every=None)
         values = np.stack([curves.at(curves.updates[-1], what)[:, 0] for what in ("loss", "score")])
-        ends[size] = np.where(ran_away(curves)[:, 0], np.nan, values)
+        ends[size] = np.where(curves.ran_away[:, 0], np.nan, values)
         steps[size] = np.full(len(seeds), float(curves.updates[-1]))
     last = max(rates)
     return tuple(_held_out(size, rates[size], steps[size], ends[size], ends[last], None) for size in sorted(rates))

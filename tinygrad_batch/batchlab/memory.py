@@ -32,7 +32,7 @@ from ..state import abstract, no_grad
 from . import child
 from .ensemble import batch_norms
 from .noise import row_gradients
-from .training import train
+from .training import in_rows, train
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -483,7 +483,7 @@ def memory_report(
     like = (problem.x[:1], problem.y[:1])
     batch = batch_like(model, loss_fn, like)
     step = training_step(model, loss_fn, SGD(model.parameters(), lr=1e-9))
-    sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    sizes = in_rows(batch_sizes, problem.rows)
     with capture(statistics=False) as trace:
         step(*[wrap(array) for array in filled(batch, 100)])
     flops = [sum(one.flops for one in trace.phase(phase)) // 100 for phase in ("forward", "backward")]

@@ -19,7 +19,7 @@ from ..errors import ArgumentError
 from ..problem import Problem
 from ..tensor import Tensor
 from .ensemble import batch_norms, learned, losses_of_runs, stack
-from .training import train
+from .training import in_rows, train
 
 NUMBERS = 4_000_000  # gradients of so many parameters are held at a time
 Z = 1.96  # standard errors on either side of a mean that hold 95 %
@@ -335,7 +335,7 @@ def gradient_noise(
     draws, pairs, seed
         See `variances` and `noise_scale`.
     """
-    sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    sizes = in_rows(batch_sizes, problem.rows)
     model = problem.build(seed)
     each = row_gradients(model, problem.loss_fn, problem.x, problem.y)
     spread = variances(each, sizes, draws, seed)

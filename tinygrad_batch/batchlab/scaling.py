@@ -18,7 +18,7 @@ from .. import nn
 from ..errors import ArgumentError
 from ..problem import Problem
 from .ensemble import Ensemble, batch_norms
-from .training import Curves, seconds_of_a_step, train
+from .training import Curves, in_rows, seconds_of_a_step, train
 
 COARSE = tuple(4.0**power for power in range(-5, 2))
 BETWEEN = (0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
@@ -261,7 +261,7 @@ def scaling(
 
 
 def checked_sizes(batch_sizes: Sequence[int | None], rows: int, model: nn.Module) -> tuple[int, ...]:
-    """Return batch sizes in ascending order, each once; None, and what is above, as all rows.
+    """Return batch sizes as `in_rows` does, once they are known to make sense.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def checked_sizes(batch_sizes: Sequence[int | None], rows: int, model: nn.Module
     for size in batch_sizes:
         if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1):
             raise ArgumentError(f"a batch size is a number of rows, 1 or more, or None for all, not {size!r}")
-    sizes = sorted({rows if size is None else min(int(size), rows) for size in batch_sizes})
+    sizes = in_rows(batch_sizes, rows)
     if not sizes:
         raise ArgumentError("there are no batch sizes to compare")
     for label in batch_norms(model):

@@ -18,7 +18,8 @@ from .ensemble import Ensemble
 
 Array = np.ndarray
 TURNS = 11  # of timing
-RUN_AWAY = 1e6  # by how much a loss has to grow to count as having run away
+AWAY = 2.0  # times the loss at the start, from which on a training is said to have run away
+HOPELESS = 1e6  # times the loss at the start, from which on nobody waits for it any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Curves:
     updates : ndarray of int, shape (looks,)
         The first look is at 0.
     loss : ndarray, shape (looks, seeds, rates)
-        Over all rows to train on; ``inf`` where a run has run away, to a million times what it began with.
+        Over all rows to train on; ``inf`` from a million times what it began with.
     held_out, score : ndarray, shape (looks, seeds, rates), or None
         Loss and score of the rows held out.
     ensemble : Ensemble
@@ -57,6 +58,16 @@ class Curves:
     def epochs(self) -> Array:
         """The updates as passes over the data."""
         return self.updates * self.batch_size / self.rows
+
+    @property
+    def ran_away(self) -> Array:
+        """Which runs ended at twice the loss that they began with or above, or at no number; shape (seeds, rates).
+
+        That is what is meant wherever a training is said to have run away.
+        """
+        with np.errstate(all="ignore"):
+            away: Array = ~(self.loss[-1] < AWAY * self.loss[0])
+        return away
 
     def reached(self, goal: float) -> Array:
         """Return after how many updates each run first had a loss of ``goal``, shape (seeds, rates).
@@ -125,7 +136,7 @@ def train(
     updates, epochs : optional
         How long; one of the two.
     goal : float, optional
-        Stop when every run has had this loss over all rows, or has run away.
+        Stop when every run has had this loss over all rows, or has a loss of ``inf``.
     linear_decay : bool
         Let the rate fall to 0 along a line.
     replacement : bool
@@ -168,7 +179,7 @@ def train(
         """Look at all runs, and say whether there is anything left to do."""
         nonlocal lowest, fastest
         loss = ensemble.losses(problem.x, problem.y).reshape(shape)
-        loss = np.where(loss < RUN_AWAY * (seen[0][1] if seen else loss), loss, np.inf)
+        loss = np.where(loss < HOPELESS * (seen[0][1] if seen else loss), loss, np.inf)
         held = score = None
         if held_out:
             predictions = ensemble.predict(problem.x_test)
@@ -246,6 +257,17 @@ def batches_of_seeds(
         epoch += 1
 
 
+def in_rows(batch_sizes: Sequence[int | None], rows: int) -> list[int]:
+    """Return batch sizes in ascending order, each once; None, and what is above, as all rows.
+
+    Examples
+    --------
+    >>> in_rows([32, None, 1, 1000], 100)
+    [1, 32, 100]
+    """
+    return sorted({rows if size is None else min(int(size), rows) for size in batch_sizes})
+
+
 def seconds_of_a_step(problem: Problem, batch_sizes: Sequence[int | None], budget: float = 0.1) -> dict[int, float]:
     """Return how long an ordinary, eager training step takes on this machine, with fetching its batch.
 
@@ -264,7 +286,7 @@ def seconds_of_a_step(problem: Problem, batch_sizes: Sequence[int | None], budge
     """
     model, loss_fn = problem.build(0), problem.loss_fn
     optimizer = SGD(model.parameters(), lr=1e-6)
-    sizes = sorted({problem.rows if size is None else min(size, problem.rows) for size in batch_sizes})
+    sizes = in_rows(batch_sizes, problem.rows)
     each = {size: DataIterator(problem.x, problem.y, batch_size=size, shuffle=True, drop_last=True) for size in sizes}
     turns: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(TURNS):
